@@ -1,0 +1,38 @@
+"""From a picture and a question to the text that the model was trained to see."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from wheresight.errors import ModelError
+
+
+def chat_prompt(processor: Any, question: str, images: int = 1) -> str:
+    """Render one user turn, `images` pictures then the question, by the processor's chat template.
+
+    Returns:
+        The prompt's text with the family's own image placeholder, ready for the processor; it ends
+        where the answer begins.
+
+    Raises:
+        ModelError: if the processor has no chat template, or the template drops the picture.
+    """
+    check_chat_template(processor)
+    content: list[dict[str, str]] = [{"type": "image"} for _ in range(images)]
+    content.append({"type": "text", "text": question})
+    text = processor.apply_chat_template(
+        [{"role": "user", "content": content}], add_generation_prompt=True, tokenize=False
+    )
+    return str(text)
+
+
+def check_chat_template(processor: Any) -> None:
+    """Raise ModelError unless the processor has a chat template."""
+    if getattr(processor, "chat_template", None):
+        return
+    if getattr(getattr(processor, "tokenizer", None), "chat_template", None):
+        return
+    raise ModelError(
+        f"The processor {type(processor).__name__} has no chat template, so a question cannot be "
+        "put in the form the model was trained on. Put a chat_template.jinja beside its files."
+    )
