@@ -1,0 +1,1 @@
+"""Methods that act on rotary position ids, one file each."""

@@ -1,0 +1,61 @@
+"""Which interventions there are: ours by lazy name, third parties' by entry point."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import re
+from importlib.metadata import entry_points
+
+from wheresight.errors import SpecError, unknown_name
+from wheresight.interventions.base import Intervention
+
+GROUP = "wheresight.interventions"
+NAME = re.compile(r"[a-z][a-z0-9_]*")
+
+BUILT_IN = {
+    "none": "wheresight.interventions.none:Nothing",
+    "bapa": "wheresight.interventions.positions.bapa:BaPA",
+}
+
+
+def known_interventions() -> dict[str, str]:
+    """Every name with the `module:Class` behind it; nothing is imported.
+
+    Raises:
+        SpecError: if two packages claim one name.
+    """
+    known = dict(BUILT_IN)
+    for entry in entry_points(group=GROUP):
+        if known.setdefault(entry.name, entry.value) != entry.value:
+            raise SpecError(
+                f"Two interventions are called {entry.name!r}: {known[entry.name]} and "
+                f"{entry.value}. Rename one, or uninstall its package."
+            )
+    return known
+
+
+def intervention_class(name: str) -> type[Intervention]:
+    """Import the class behind a name.
+
+    Raises:
+        SpecError: unknown name, a module that cannot be imported, or one whose class is not an
+            Intervention of that name.
+    """
+    known = known_interventions()
+    if name not in known:
+        raise SpecError(unknown_name("intervention", name, known))
+    module, _, attribute = known[name].partition(":")
+    try:
+        found = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise SpecError(
+            f"The intervention {name!r} is registered as {known[name]!r}, which cannot be "
+            f"imported ({error}). Reinstall or remove the package that registers it."
+        ) from error
+    if not (inspect.isclass(found) and issubclass(found, Intervention)) or found.name != name:
+        raise SpecError(
+            f"The intervention {name!r} is registered as {known[name]!r}; expected a subclass of "
+            f"wheresight.interventions.base.Intervention with name = {name!r}."
+        )
+    return found

@@ -1,0 +1,149 @@
+"""One forward call of a model under interventions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from wheresight.errors import ModelError
+from wheresight.lvlm.families.family import has_image_features
+from wheresight.lvlm.history import History, history_of
+from wheresight.lvlm.layout import Layout, layout_of
+from wheresight.lvlm.spans import Spans, place_chunk, runs_of
+from wheresight.lvlm.wrapper import LVLM
+
+
+@dataclass(eq=False)
+class Call:
+    """What is known of a forward call while it runs.
+
+    Attributes:
+        batch, tokens: rows and columns of this call's own tokens.
+        past: columns already in the cache.
+        history: the record of the cache, None if it is empty or there is none.
+        new_images: True if there may be image tokens among this call's own.
+        fired: the seams that have acted so far.
+        made: what each seam keeps for the rest of the call, by its name.
+    """
+
+    batch: int
+    tokens: int
+    past: int
+    history: History | None
+    new_images: bool
+    chunk: Layout | None
+    fired: set[str] = field(default_factory=set)
+    made: dict[str, Any] = field(default_factory=dict)
+
+    def layout(self) -> Layout:
+        """Of the history and this call's tokens: B rows, past + tokens columns."""
+        if self.chunk is None:
+            if self.history is None:  # a decode step always has one; see `begin`
+                raise AssertionError("no layout of a call without history")
+            self.chunk = self.history.full_layout().extended(self.tokens)
+        return self.chunk
+
+
+def begin(lvlm: LVLM, inputs: Mapping[str, Any], spec: str) -> Call:
+    """Look at a call before it runs: where its images are, and which cache it goes on.
+
+    Args:
+        lvlm: the model.
+        inputs: what its base module is called with, by name.
+        spec: canonical form of the interventions that are active.
+
+    Raises:
+        ModelError: a cache that was not built under `spec`, embeddings in place of ids, or inputs
+            that stock transformers would silently get wrong.
+    """
+    ids = inputs.get("input_ids")
+    cache = inputs.get("past_key_values")
+    past = int(cache.get_seq_length()) if cache is not None else 0
+    history = _checked(history_of(cache), past, spec) if past else None
+    like = ids if ids is not None else inputs["inputs_embeds"][..., 0]
+    batch, tokens = like.shape
+    if history is not None and history.layout.batch != batch:
+        if history.layout.batch != 1:
+            raise ModelError(
+                f"The key-value cache was built for {history.layout.batch} rows and is used for "
+                f"{batch}. Repeat it with cache.batch_repeat_interleave, whose record follows."
+            )
+        history.take(torch.zeros(batch, dtype=torch.int64))
+    features = has_image_features(inputs)
+    if ids is None and (features or history is None):
+        raise ModelError(
+            f"The intervention {spec!r} needs input_ids: inputs_embeds alone do not tell which "
+            "tokens are of an image. Pass input_ids with pixel_values or mm_encoder_outputs."
+        )
+    # A placeholder id that the model itself wrote, or that was guessed ahead of it, has no image.
+    if history is not None and not features:
+        return Call(batch, tokens, past, history, new_images=False, chunk=None)
+    layout = _look(lvlm, inputs, history, past)
+    new_images = any(spans and spans[-1].stop > past for spans in layout.images)
+    return Call(batch, tokens, past, history, new_images, layout)
+
+
+def check(lvlm: LVLM, inputs: Mapping[str, Any]) -> None:
+    """Raise ModelError if stock transformers would silently go wrong on this call's images."""
+    if inputs.get("input_ids") is not None and has_image_features(inputs):
+        own = inputs["input_ids"] == lvlm.family.image_token(lvlm.core.config)
+        lvlm.family.check(lvlm.core, inputs, runs_of(own))
+
+
+def _look(lvlm: LVLM, inputs: Mapping[str, Any], history: History | None, past: int) -> Layout:
+    """The layout of the history and of a call that may hold images."""
+    own = inputs["input_ids"] == lvlm.family.image_token(lvlm.core.config)
+    runs = runs_of(own)
+    lvlm.family.check(lvlm.core, inputs, runs)
+    before: Spans = ((),) * len(runs)
+    whole = runs
+    if history is not None:
+        before = history.layout.images
+        known = history.full_layout().image >= 0
+        whole = runs_of(torch.cat([known, own.to(known.device)], 1))
+    total = past + own.shape[1]
+    images: Spans = before
+    if any(runs):
+        sizes = lvlm.family.image_sizes(lvlm.core, inputs, runs)
+        images = place_chunk(whole, sizes, before, total)
+    real = inputs.get("attention_mask")
+    if not isinstance(real, torch.Tensor) or real.shape != (own.shape[0], total):
+        real = None
+    return layout_of(images, real, own.new_empty(own.shape[0], total))
+
+
+def _checked(history: History | None, past: int, spec: str) -> History:
+    if history is None:
+        raise ModelError(
+            f"A key-value cache of {past} tokens that was not built under {spec!r} was given. "
+            "Start from an empty cache, or build the prefix inside the same intervention."
+        )
+    if history.spec != spec:
+        raise ModelError(
+            f"A key-value cache built under {history.spec!r} was given to a model under {spec!r}. "
+            "Start from an empty cache, or enter the same intervention."
+        )
+    history.cut(past)
+    if history.length != past:
+        raise ModelError(
+            f"The key-value cache holds {past} tokens, but only {history.length} of them were made "
+            f"under {spec!r}: a call failed midway or ran outside. Start from a new cache."
+        )
+    return history
+
+
+def commit(lvlm: LVLM, call: Call, spec: str) -> History:
+    """Write down what the call has added to its cache, once it has run."""
+    length = call.past + call.tokens
+    history = call.history
+    if history is None:
+        history = History(spec, call.layout(), 0)
+    elif call.chunk is not None:
+        history.layout = call.chunk
+    history.length = length
+    history.remembered = lvlm.family.remembered(lvlm.core, call.batch)
+    history.open = False
+    return history

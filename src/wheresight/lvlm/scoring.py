@@ -1,0 +1,242 @@
+"""Ask a model questions about pictures, in batches, and read its first answer token.
+
+Work is shared where sharing changes nothing: a picture goes through the vision tower once for all
+its questions and all interventions, and the prompt's common beginning (system, picture, the
+question's fixed words) is prefilled once per intervention for all that follows it.
+
+Legend: B rows (one per picture and question), P length of the common prefix, S of the suffixes.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from wheresight.errors import ModelError
+from wheresight.lvlm.answers import AnswerTokens, answer_tokens, read_answer
+from wheresight.lvlm.encoding import Encoded, Encoder, Query, Row
+from wheresight.lvlm.intervene import intervene
+
+if TYPE_CHECKING:
+    import torch
+
+    from wheresight.lvlm.wrapper import LVLM
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the model answered to one question.
+
+    Attributes:
+        margin: log P(Yes spellings) - log P(No spellings) at the first answer token, nats.
+        argmax_id: the greedy first token over the whole vocabulary.
+        argmax_token: its text.
+        answer: yes, no or neither, by argmax (or by `text` when text was generated).
+        text: the generated text, or None.
+    """
+
+    margin: float
+    argmax_id: int
+    argmax_token: str
+    answer: str
+    text: str | None = None
+
+
+class Scorer:
+    """Scores questions about pictures with one model.
+
+    Args:
+        lvlm: the wrapped model.
+        batch_size: rows in one forward pass.
+        share_prefix: prefill the common beginning once and branch its cache; None does so where
+            the family allows it. Either way gives the same answers up to rounding.
+    """
+
+    def __init__(
+        self, lvlm: LVLM, *, batch_size: int = 64, share_prefix: bool | None = None
+    ) -> None:
+        if batch_size < 1:
+            raise ModelError(f"The batch size {batch_size} was given; expected 1 or more.")
+        self.lvlm = lvlm
+        self.encoder = Encoder(lvlm)
+        self.batch_size = batch_size
+        # Under M-RoPE the ids of a suffix hang on a slot of the model that each prefill overwrites.
+        can_share = lvlm.family.rotary_rows == 1
+        if share_prefix and not can_share:
+            raise ModelError(
+                f"A common prefix cannot be shared in the family {lvlm.family.name!r} (its rotary "
+                "ids are not a simple count). Leave share_prefix out."
+            )
+        self.share_prefix = can_share if share_prefix is None else share_prefix
+        self.tokenizer = self.encoder.tokenizer
+        self.answers: AnswerTokens = answer_tokens(self.tokenizer)
+
+    def encode(self, queries: Sequence[Query]) -> Encoded:
+        """Tokenize all questions and run the vision tower once per picture."""
+        return self.encoder.encode(queries)
+
+    def score(
+        self,
+        encoded: Encoded,
+        spec: Any = "none",
+        *,
+        advance: Callable[[int], None] | None = None,
+    ) -> list[Answer]:
+        """Read the first answer token of every question, in the order of the queries.
+
+        Args:
+            encoded: what `encode` returned; it may be scored under any number of interventions.
+            spec: the intervention.
+            advance: called with the number of rows just finished.
+
+        Raises:
+            ModelError: if the model does not do what the intervention asks (nothing is guessed).
+        """
+        import torch
+
+        found: dict[int, Answer] = {}
+        with torch.inference_mode(), intervene(self.lvlm, spec):
+            for batch in self._batches(encoded.rows):
+                rows = [encoded.rows[i] for i in batch]
+                logits = (
+                    self._shared(encoded, rows) if self.share_prefix else self._plain(encoded, rows)
+                )
+                found.update(zip(batch, self._read(logits), strict=True))
+                if advance is not None:
+                    advance(len(batch))
+        return [found[i] for i in range(len(encoded.rows))]
+
+    def generate(
+        self,
+        encoded: Encoded,
+        spec: Any = "none",
+        *,
+        max_new_tokens: int = 16,
+        advance: Callable[[int], None] | None = None,
+    ) -> list[Answer]:
+        """Like `score`, but the answer is read from greedily generated text, as the paper did."""
+        import torch
+
+        found: dict[int, Answer] = {}
+        with torch.inference_mode(), intervene(self.lvlm, spec):
+            for batch in self._batches(encoded.rows):
+                rows = [encoded.rows[i] for i in batch]
+                inputs = self.encoder.inputs(encoded, rows)
+                out = self.lvlm.model.generate(
+                    **inputs,
+                    max_new_tokens=max_new_tokens,
+                    do_sample=False,
+                    use_cache=True,
+                    return_dict_in_generate=True,
+                    output_logits=True,
+                    pad_token_id=self.encoder.pad_id,
+                )
+                new = out.sequences[:, inputs["input_ids"].shape[1] :]
+                texts = self.tokenizer.batch_decode(new, skip_special_tokens=True)
+                for i, answer, text in zip(batch, self._read(out.logits[0]), texts, strict=True):
+                    found[i] = Answer(
+                        answer.margin,
+                        answer.argmax_id,
+                        answer.argmax_token,
+                        read_answer(text),
+                        text,
+                    )
+                if advance is not None:
+                    advance(len(batch))
+        return [found[i] for i in range(len(encoded.rows))]
+
+    # ---- one batch --------------------------------------------------------------------------
+
+    def _plain(self, encoded: Encoded, rows: Sequence[Row]) -> torch.Tensor:
+        """Logits (B, V) after the last prompt token; each row runs whole."""
+        inputs = self.encoder.inputs(encoded, rows)
+        if self.lvlm.family.rotary_rows == 1:
+            # As generate counts them; counting columns instead would change bfloat16 rounding.
+            mask = inputs["attention_mask"]
+            inputs["position_ids"] = (mask.cumsum(-1) - 1).clamp_min(0)
+        out = self.lvlm.model(**inputs, logits_to_keep=1, use_cache=False)
+        logits: torch.Tensor = out.logits[:, -1]
+        return logits
+
+    def _shared(self, encoded: Encoded, rows: Sequence[Row]) -> torch.Tensor:
+        """The same logits, with the rows' common beginning prefilled once per picture."""
+        import torch
+
+        length = _common_prefix(rows)
+        pictures = list(dict.fromkeys(row.picture for row in rows))
+        heads = [next(r for r in rows if r.picture == p) for p in pictures]
+        heads = [Row(h.picture, h.ids[:length], _cut(h.types, 0, length)) for h in heads]
+        inputs = self.encoder.inputs(encoded, heads)
+        cache = self.lvlm.model(**inputs, logits_to_keep=1, use_cache=True).past_key_values
+        owner = torch.tensor([pictures.index(r.picture) for r in rows], device=self.lvlm.device)
+        cache.batch_select_indices(owner)
+        width = max(len(r.ids) for r in rows) - length
+        ids, mask = self.encoder.pad([r.ids[length:] for r in rows], width, side="right")
+        mask = torch.cat([mask.new_ones(len(rows), length), mask], 1)
+        last = mask[:, length:].sum(1) - 1
+        kept = torch.unique(last)
+        out = self.lvlm.model(
+            input_ids=ids,
+            attention_mask=mask,
+            position_ids=length + torch.arange(width, device=ids.device).expand(len(rows), -1),
+            past_key_values=cache,
+            logits_to_keep=kept,
+            use_cache=True,
+        )
+        logits: torch.Tensor = out.logits[torch.arange(len(rows)), torch.searchsorted(kept, last)]
+        return logits
+
+    def _read(self, logits: torch.Tensor) -> Iterator[Answer]:
+        margins = self.answers.margin(logits).tolist()
+        tokens = logits.argmax(-1).tolist()
+        for margin, token in zip(margins, tokens, strict=True):
+            text = self.tokenizer.decode([token])
+            yield Answer(margin, token, text, self.answers.name(token))
+
+    def _batches(self, rows: Sequence[Row]) -> Iterator[list[int]]:
+        """Row numbers in batches: whole pictures together, rows of like length together.
+
+        The batches depend on the rows alone, so a repeated run repeats its rounding too.
+        """
+        by_picture: dict[int, list[int]] = {}
+        for i, row in enumerate(rows):
+            by_picture.setdefault(row.picture, []).append(i)
+        groups = sorted(by_picture.values(), key=lambda g: (len(rows[g[0]].ids), g[0]))
+        batch: list[int] = []
+        for group in groups:
+            if batch and (
+                len(batch) + len(group) > self.batch_size
+                or (self.share_prefix and not self._alike(rows[batch[0]], rows[group[0]]))
+            ):
+                yield batch
+                batch = []
+            batch = [*batch, *group]
+            while len(batch) > self.batch_size:  # one picture with more questions than fit
+                yield batch[: self.batch_size]
+                batch = batch[self.batch_size :]
+        if batch:
+            yield batch
+
+    def _alike(self, a: Row, b: Row) -> bool:
+        """Do two rows begin alike at least to the end of their picture?"""
+        end = self._image_end(a)
+        return end == self._image_end(b) and a.ids[:end] == b.ids[:end]
+
+    def _image_end(self, row: Row) -> int:
+        image = self.encoder.image_id
+        return max((n + 1 for n, token in enumerate(row.ids) if token == image), default=0)
+
+
+def _common_prefix(rows: Sequence[Row]) -> int:
+    """Length of the beginning that all rows share, at least one token short of every row."""
+    shortest = min(len(row.ids) for row in rows)
+    alike = itertools.takewhile(
+        lambda column: len(set(column)) == 1, zip(*(row.ids for row in rows), strict=False)
+    )
+    return min(sum(1 for _ in alike), shortest - 1)
+
+
+def _cut(types: dict[str, tuple[int, ...]], start: int, stop: int) -> dict[str, tuple[int, ...]]:
+    return {key: value[start:stop] for key, value in types.items()}

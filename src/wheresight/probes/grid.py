@@ -1,0 +1,214 @@
+"""The grid probe: the same picture at every place of a grid, with the same question.
+
+For every item (a key picture with its caption, and distractors) and every cell, a composite is
+shown and one question asked: is the caption's picture in it? Protocol `paper` (BaPA, arXiv
+2509.21984, section 3) asks about the key alone, so that Yes is always right. Protocol `balanced`
+asks matched negatives too: the same composite with a caption that is absent from it, and the key's
+caption where a sibling (a hard negative) stands in the key's cell.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, TypedDict
+
+from PIL import Image
+from pydantic import BaseModel, ConfigDict, Field
+
+from wheresight.probes.questions import ask
+from wheresight.stimuli.composites import Recipe
+from wheresight.stimuli.items import Item, plan_items, recipes
+from wheresight.stimuli.pairs import Source
+from wheresight.stimuli.render import Renderer
+
+if TYPE_CHECKING:
+    from wheresight.lvlm.scoring import Answer, Encoded, Scorer
+
+# Items in one work unit: a few seconds of work on two cores, a part file of a few hundred rows.
+ITEMS_PER_UNIT = 10
+
+
+class GridSettings(BaseModel):
+    """Everything that decides a record of the grid probe, apart from item and intervention."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: str = Field(description="Name, folder or hub id of the model.")
+    model_revision: str = Field(description="Commit of the hub, or a hash of a local folder.")
+    dtype: str = Field(description="Type of the weights while scoring.")
+    attention: str = Field(description="Attention implementation.")
+    source: str = Field(description="Where the image-caption pairs come from.")
+    source_fingerprint: str = Field(description="Hash of the pairs' content.")
+    protocol: Literal["balanced", "paper"] = Field(description="With matched negatives, or not.")
+    question: str = Field(description="Template of the question; {caption} is replaced.")
+    scoring: Literal["first_token", "generate"] = Field(
+        description="Read the first answer token, or the generated text."
+    )
+    max_new_tokens: int | None = Field(
+        description="Longest generated answer; null for first_token."
+    )
+    rows: int = Field(description="Rows of the grid.")
+    columns: int = Field(description="Columns of the grid.")
+    layout: str = Field(description="How the key moves: swap or insert.")
+    canvas: int = Field(description="Side of the square composite, pixels.")
+    tile: int = Field(description="Side of the square box of one picture, pixels.")
+    background: str = Field(description="Colour around and between the tiles.")
+    jitter: int = Field(description="Largest shift of the whole grid, pixels; 0 is none.")
+    seed: int = Field(description="Seed of distractors, negatives and places.")
+
+
+@dataclass(frozen=True)
+class Ask:
+    """One question of one composite: what is asked, and what is right."""
+
+    question: str
+    caption: str
+    expected: bool
+
+
+@dataclass(frozen=True)
+class Composite:
+    """One picture to show, in one cell of one item, with its questions."""
+
+    item: str
+    key: str
+    cell: int
+    recipe: Recipe
+    asks: tuple[Ask, ...]
+
+
+class Record(TypedDict):
+    """What the probe says of one question; `wheresight.runs.records` says what each field means."""
+
+    item: str
+    key: str
+    cell: int
+    question: str
+    intervention: str
+    caption: str
+    expected: bool
+    margin: float
+    argmax_id: int
+    argmax_token: str
+    answer: str
+    text: str | None
+    recipe: str
+
+
+class GridProbe:
+    """Plans, shows and asks; knows nothing of files, folders or progress.
+
+    Args:
+        settings: the configuration.
+        source: the pairs.
+        count: how many items to plan.
+    """
+
+    def __init__(self, settings: GridSettings, source: Source, count: int) -> None:
+        self.settings = settings
+        self.source = source
+        self.items: list[Item] = plan_items(
+            source.pairs(),
+            count,
+            rows=settings.rows,
+            columns=settings.columns,
+            seed=settings.seed,
+            siblings=settings.protocol == "balanced",
+        )
+        self._renderer = Renderer(source)
+
+    def shards(self) -> Iterator[list[Item]]:
+        """The items in groups of fixed size, in order; a group is one work unit's items."""
+        for start in range(0, len(self.items), ITEMS_PER_UNIT):
+            yield self.items[start : start + ITEMS_PER_UNIT]
+
+    def composites(self, item: Item) -> Iterator[Composite]:
+        """Every composite of an item with its questions, cell by cell."""
+        s = self.settings
+        balanced = s.protocol == "balanced"
+        asks = [Ask("positive", item.caption, True)]
+        if balanced:
+            asks.append(Ask("absent", item.absent_caption, False))
+        for recipe in recipes(
+            item,
+            s.rows,
+            s.columns,
+            layout=s.layout,
+            canvas=s.canvas,
+            tile=s.tile,
+            background=s.background,
+            jitter=s.jitter,
+        ):
+            yield Composite(item.id, item.key, recipe.cell, recipe, tuple(asks))
+            if balanced and item.sibling is not None:
+                beside = recipe.with_key(item.sibling)
+                no = (Ask("sibling", item.caption, False),)
+                yield Composite(item.id, item.key, recipe.cell, beside, no)
+
+    def render(self, recipe: str) -> Image.Image:
+        """Draw a composite from the JSON in its record."""
+        return self._renderer.render(Recipe.from_json(recipe))
+
+    def rows_per_item(self, item: Item) -> int:
+        """Number of questions that one item asks under one intervention."""
+        kinds = 1 if self.settings.protocol == "paper" else 2 + (item.sibling is not None)
+        return kinds * self.settings.rows * self.settings.columns
+
+    def show(self, scorer: Scorer, items: Sequence[Item]) -> tuple[list[Composite], Encoded]:
+        """Render the composites of some items and make them ready to be scored."""
+        from wheresight.lvlm.scoring import Query
+
+        shown = [composite for item in items for composite in self.composites(item)]
+        queries = [
+            Query(
+                self._renderer.render(composite.recipe),
+                tuple(ask(self.settings.question, a.caption) for a in composite.asks),
+            )
+            for composite in shown
+        ]
+        return shown, scorer.encode(queries)
+
+    def measure(
+        self,
+        scorer: Scorer,
+        shown: Sequence[Composite],
+        encoded: Encoded,
+        intervention: str,
+        advance: Callable[[int], None] | None = None,
+    ) -> list[Record]:
+        """Ask every question under one intervention; return one record per question."""
+        if self.settings.scoring == "generate":
+            answers = scorer.generate(
+                encoded,
+                intervention,
+                max_new_tokens=self.settings.max_new_tokens or 16,
+                advance=advance,
+            )
+        else:
+            answers = scorer.score(encoded, intervention, advance=advance)
+        return _records(shown, answers, intervention)
+
+
+def _records(
+    shown: Sequence[Composite], answers: Sequence[Answer], intervention: str
+) -> list[Record]:
+    asked = [(composite, a) for composite in shown for a in composite.asks]
+    return [
+        Record(
+            item=composite.item,
+            key=composite.key,
+            cell=composite.cell,
+            question=a.question,
+            intervention=intervention,
+            caption=a.caption,
+            expected=a.expected,
+            margin=answer.margin,
+            argmax_id=answer.argmax_id,
+            argmax_token=answer.argmax_token,
+            answer=answer.answer,
+            text=answer.text,
+            recipe=composite.recipe.to_json(),
+        )
+        for (composite, a), answer in zip(asked, answers, strict=True)
+    ]
