@@ -12,20 +12,67 @@ SCHEMA_VERSION = 1
 
 RECORD_SCHEMA = pa.schema(
     [
-        pa.field("item", pa.string(), nullable=False, metadata={"doc": "id of the item: its key pair and seed"}),
-        pa.field("key", pa.string(), nullable=False, metadata={"doc": "pair id of the key image; the cluster for inference"}),
-        pa.field("cell", pa.int32(), nullable=False, metadata={"doc": "cell of the key, row-major from 0"}),
-        pa.field("question", pa.string(), nullable=False, metadata={"doc": "positive, absent or sibling"}),
+        pa.field(
+            "item",
+            pa.string(),
+            nullable=False,
+            metadata={"doc": "id of the item: its key pair and seed"},
+        ),
+        pa.field(
+            "key",
+            pa.string(),
+            nullable=False,
+            metadata={"doc": "pair id of the key image; the cluster for inference"},
+        ),
+        pa.field(
+            "cell",
+            pa.int32(),
+            nullable=False,
+            metadata={"doc": "cell of the key, row-major from 0"},
+        ),
+        pa.field(
+            "question", pa.string(), nullable=False, metadata={"doc": "positive, absent or sibling"}
+        ),
         pa.field("intervention", pa.string(), nullable=False, metadata={"doc": "canonical spec"}),
-        pa.field("caption", pa.string(), nullable=False, metadata={"doc": "the caption that was asked for"}),
-        pa.field("expected", pa.bool_(), nullable=False, metadata={"doc": "is the caption's picture in the composite"}),
-        pa.field("margin", pa.float64(), nullable=False, metadata={"doc": "logsumexp of Yes spellings minus logsumexp of No spellings, nats"}),
-        pa.field("argmax_id", pa.int32(), nullable=False, metadata={"doc": "first answer token, greedy over the whole vocabulary"}),
+        pa.field(
+            "caption",
+            pa.string(),
+            nullable=False,
+            metadata={"doc": "the caption that was asked for"},
+        ),
+        pa.field(
+            "expected",
+            pa.bool_(),
+            nullable=False,
+            metadata={"doc": "is the caption's picture in the composite"},
+        ),
+        pa.field(
+            "margin",
+            pa.float64(),
+            nullable=False,
+            metadata={"doc": "logsumexp of Yes spellings minus logsumexp of No spellings, nats"},
+        ),
+        pa.field(
+            "argmax_id",
+            pa.int32(),
+            nullable=False,
+            metadata={"doc": "first answer token, greedy over the whole vocabulary"},
+        ),
         pa.field("argmax_token", pa.string(), nullable=False, metadata={"doc": "its text"}),
         pa.field("answer", pa.string(), nullable=False, metadata={"doc": "yes, no or neither"}),
-        pa.field("text", pa.string(), nullable=True, metadata={"doc": "generated text, with --generate only"}),
+        pa.field(
+            "text",
+            pa.string(),
+            nullable=True,
+            metadata={"doc": "generated text, with --generate only"},
+        ),
         pa.field("recipe", pa.string(), nullable=False, metadata={"doc": "JSON of the composite"}),
-        pa.field("unit", pa.string(), nullable=False, metadata={"doc": "name of the work unit that wrote the row"}),
+        pa.field(
+            "unit",
+            pa.string(),
+            nullable=False,
+            metadata={"doc": "name of the work unit that wrote the row"},
+        ),
     ],
     metadata={"wheresight_schema": str(SCHEMA_VERSION)},
 )

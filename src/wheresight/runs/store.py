@@ -112,7 +112,9 @@ class RunFolder:
         differ = [k for k in sorted({*old, *new}) if old.get(k) != new.get(k)]
         if not differ:
             return
-        shown = "; ".join(f"{k}: {_short(old.get(k))} there, {_short(new.get(k))} now" for k in differ)
+        shown = "; ".join(
+            f"{k}: {_short(old.get(k))} there, {_short(new.get(k))} now" for k in differ
+        )
         raise RunError(
             f"The output folder {str(self.path)!r} holds another run ({shown}). Records of "
             "different runs are never mixed: choose another --out, or repeat that run as it was."
@@ -153,7 +155,7 @@ class RunFolder:
                 temporary.unlink(missing_ok=True)
 
     def damaged(self) -> list[Path]:
-        """Parts that cannot be read back whole, set aside under `*.damaged`; temporaries removed."""
+        """Parts that cannot be read back, now set aside as `*.damaged`; leftovers are removed."""
         with _explained(self.path):
             for leftover in self.parts.glob(".*.tmp"):
                 leftover.unlink()
