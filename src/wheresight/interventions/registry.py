@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import inspect
 import re
@@ -19,6 +20,12 @@ BUILT_IN = {
 }
 
 
+@functools.cache
+def _from_packages() -> tuple[tuple[str, str], ...]:
+    """Names and targets that installed packages register; they do not change while we run."""
+    return tuple((entry.name, entry.value) for entry in entry_points(group=GROUP))
+
+
 def known_interventions() -> dict[str, str]:
     """Every name with the `module:Class` behind it; nothing is imported.
 
@@ -26,11 +33,11 @@ def known_interventions() -> dict[str, str]:
         SpecError: if two packages claim one name.
     """
     known = dict(BUILT_IN)
-    for entry in entry_points(group=GROUP):
-        if known.setdefault(entry.name, entry.value) != entry.value:
+    for name, target in _from_packages():
+        if known.setdefault(name, target) != target:
             raise SpecError(
-                f"Two interventions are called {entry.name!r}: {known[entry.name]} and "
-                f"{entry.value}. Rename one, or uninstall its package."
+                f"Two interventions are called {name!r}: {known[name]} and {target}. Rename one, "
+                "or uninstall its package."
             )
     return known
 

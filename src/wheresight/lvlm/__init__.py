@@ -1,1 +1,1 @@
-
+"""Models: the wrapper, token layouts, the seams where interventions act, loading and scoring."""

@@ -9,7 +9,6 @@ of the cache, and follows it through `copy.deepcopy`, `batch_repeat_interleave`,
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -92,7 +91,7 @@ def attach(cache: Cache, history: History) -> None:
     repeated, reordered or dropped; everything else about it stays as it was.
     """
     if not isinstance(cache, _Recorded):
-        cache.__class__ = _recorded(type(cache))  # type: ignore[arg-type]
+        cache.__class__ = _recorded(type(cache))
     cache._wheresight = history  # type: ignore[attr-defined]
 
 
@@ -138,9 +137,14 @@ class _Recorded:
         return _blank, (type(self).__mro__[2],), self.__dict__
 
 
-@functools.cache
+_RECORDED: dict[type, type] = {}
+
+
 def _recorded(base: type) -> type:
-    return type(base.__name__, (_Recorded, base), {"__module__": base.__module__})
+    if base not in _RECORDED:
+        members = {"__module__": base.__module__}
+        _RECORDED[base] = type(base.__name__, (_Recorded, base), members)
+    return _RECORDED[base]
 
 
 def _blank(base: type) -> Any:

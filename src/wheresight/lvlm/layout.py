@@ -6,9 +6,9 @@ H x W the grid of its main image tokens.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from enum import IntEnum
-from functools import cached_property
 
 import torch
 
@@ -50,12 +50,19 @@ class ImageTokens:
 
     def table(self) -> torch.Tensor:
         """Kind, row and column of each token, (3, N) int64; row and column are -1 for LOOSE."""
-        parts = [torch.tensor([[Kind.LOOSE], [-1], [-1]]).expand(3, self.loose)]
-        parts.append(_grid(Kind.THUMBNAIL, *self.thumbnail))
-        main = _grid(Kind.PATCH, self.height, self.width + self.newlines)
-        if self.newlines:
-            main[0, main[2] == self.width] = Kind.NEWLINE
-        return torch.cat([*parts, main], 1)
+        return _table(self)
+
+
+@functools.lru_cache(maxsize=256)
+def _table(tokens: ImageTokens) -> torch.Tensor:
+    # Kept outside of inference mode, so that a later training step may use it.
+    with torch.inference_mode(False):
+        loose = torch.tensor([[Kind.LOOSE], [-1], [-1]]).expand(3, tokens.loose)
+        thumbnail = _grid(Kind.THUMBNAIL, *tokens.thumbnail)
+        main = _grid(Kind.PATCH, tokens.height, tokens.width + tokens.newlines)
+        if tokens.newlines:
+            main[0, main[2] == tokens.width] = Kind.NEWLINE
+        return torch.cat([loose, thumbnail, main], 1)
 
 
 def _grid(kind: Kind, height: int, width: int) -> torch.Tensor:
@@ -108,7 +115,7 @@ class Layout:
         """T."""
         return self.kind.shape[1]
 
-    @cached_property
+    @functools.cached_property
     def most_images(self) -> int:
         """The largest number of images in a row; 0 if the batch is text only."""
         return max((len(spans) for spans in self.images), default=0)
@@ -170,16 +177,21 @@ def layout_of(
         real: (B, T), nonzero where a token is not padding; None if there is none.
         like: (B, T), any tensor: gives the shape and the device.
     """
-    kind = torch.full(like.shape, Kind.TEXT, dtype=torch.int64)
+    rows, length = like.shape
+    first = torch.tensor([spans[0].start if spans else 0 for spans in images])
+    before = torch.arange(length)[None] < first[:, None]
+    kind = torch.full((rows, length), Kind.TEXT, dtype=torch.int64).masked_fill(before, Kind.SYSTEM)
     image, row, column = (torch.full_like(kind, -1) for _ in range(3))
+    # Rows of a batch often have their images in the same columns; those are written together.
+    alike: dict[tuple[int, ImageSpan], list[int]] = {}
     for b, spans in enumerate(images):
-        if spans:
-            kind[b, : spans[0].start] = Kind.SYSTEM
         for n, span in enumerate(spans):
-            here = slice(span.start, span.stop)
-            table = span.tokens.table()[:, : span.stop - span.start]
-            kind[b, here], row[b, here], column[b, here] = table
-            image[b, here] = n
+            alike.setdefault((n, span), []).append(b)
+    for (n, span), where in alike.items():
+        chosen, here = torch.tensor(where)[:, None], torch.arange(span.start, span.stop)
+        table = span.tokens.table()[:, : len(here)]
+        kind[chosen, here], row[chosen, here], column[chosen, here] = table
+        image[chosen, here] = n
     kind, image, row, column = (t.to(like.device) for t in (kind, image, row, column))
     if real is not None:
         kind = kind.masked_fill((real == 0) & (image < 0), Kind.PAD)

@@ -67,10 +67,12 @@ def place_chunk(runs: list[list[Run]], sizes: ImageSizes, before: Spans, length:
     Raises:
         ModelError: if declared images and runs do not fit together.
     """
+    if not sizes.declared and _any_goes_on(runs, before):
+        return _by_run(runs, before)
     fresh: Spans = ((),) * len(runs)
     attempts = [(before, True), (fresh, True), (fresh, False), (before, False)]
     first_error: ModelError | None = None
-    for known, whole in attempts:
+    for known, whole in attempts if sizes.declared else attempts[:1]:
         try:
             found = _walk(runs, sizes, known, length, whole)
         except ModelError as error:
@@ -81,6 +83,15 @@ def place_chunk(runs: list[list[Run]], sizes: ImageSizes, before: Spans, length:
     if sizes.declared and first_error is not None:
         raise first_error
     return _by_run(runs, before)
+
+
+def _any_goes_on(runs: list[list[Run]], before: Spans) -> bool:
+    """True if a known image is the beginning of a run that has grown since."""
+    return any(
+        any(start < spans[-1].stop < stop for start, stop in row_runs)
+        for row_runs, spans in zip(runs, before, strict=True)
+        if spans
+    )
 
 
 def _continues(old: tuple[ImageSpan, ...], new: tuple[ImageSpan, ...]) -> bool:

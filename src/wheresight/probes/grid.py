@@ -9,7 +9,7 @@ caption where a sibling (a hard negative) stands in the key's cell.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypedDict
 
@@ -149,6 +149,15 @@ class GridProbe:
     def render(self, recipe: str) -> Image.Image:
         """Draw a composite from the JSON in its record."""
         return self._renderer.render(Recipe.from_json(recipe))
+
+    def check_pictures(self, items: Iterable[Item]) -> None:
+        """Read every picture of some items once, so that a bad one is found before a model loads.
+
+        Raises:
+            StimulusError: which picture cannot be used, and why.
+        """
+        for item in items:
+            self._renderer.prepare(composite.recipe for composite in self.composites(item))
 
     def rows_per_item(self, item: Item) -> int:
         """Number of questions that one item asks under one intervention."""

@@ -1,1 +1,1 @@
-
+"""From a plan to records on disk, and from records to results."""

@@ -67,7 +67,8 @@ def complete_items(
     Args:
         table: records, in any order.
         protocol: paper drops the negatives; None is balanced where there are any.
-        interventions: those to keep, in order; None keeps all, the baseline first.
+        interventions: those to keep, in order; None keeps all, the baseline first and the
+            others by name.
         shape: rows and columns; None counts cells up to the last that occurs.
 
     Raises:
@@ -79,18 +80,16 @@ def complete_items(
     if protocol is not None and protocol not in get_args(Protocol):
         raise RunError(f"The protocol is {protocol!r}; expected 'balanced' or 'paper'.")
     table = table.select(_COLUMNS).combine_chunks()
-    if interventions is not None:
-        table = table.filter(pc.is_in(table["intervention"], pa.array(list(interventions))))
     if table.num_rows == 0:
         raise RunError("There are no records to summarise. Run the probe first.")
-
+    names = _ordered(table["intervention"].unique().to_pylist(), interventions)
+    table = table.filter(pc.is_in(table["intervention"], pa.array(names)))
     questions = _questions(table)
     if protocol is None:
         protocol = "balanced" if len(questions) > 1 else "paper"
     if protocol == "paper":
         questions = questions[:1]
         table = table.filter(pc.equal(table["question"], questions[0]))
-    names = _ordered(table["intervention"].unique().to_pylist(), interventions)
     count = shape[0] * shape[1] if shape else pc.max(table["cell"]).as_py() + 1
     cells = list(range(count))
     pairs = table.group_by(["key", "item"]).aggregate([]).sort_by(
@@ -172,7 +171,7 @@ def _questions(table: pa.Table) -> list[str]:
 
 def _ordered(found: Sequence[str], wanted: Sequence[str] | None) -> list[str]:
     if wanted is None:
-        return sorted(found, key=lambda name: name != BASELINE)
+        return sorted(found, key=lambda name: (name != BASELINE, name))
     absent = [name for name in wanted if name not in found]
     if absent:
         raise RunError(f"The records have no intervention {', '.join(map(repr, absent))}.")

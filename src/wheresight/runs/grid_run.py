@@ -64,9 +64,10 @@ class GridRequest:
     background: str = "white"
     jitter: int = 0
     seed: int = 0
-    image_column: str = "image"
+    image_column: str | None = None
     caption_column: str | None = None
     sample: int | None = None
+    skip_bad: bool = False
     dtype: str = "float32"
     device: str | None = None
     attention: str = "sdpa"
@@ -115,6 +116,7 @@ def run_grid(
         caption_column=request.caption_column,
         sample=request.sample,
         seed=request.seed,
+        skip_bad=request.skip_bad,
     )
     progress.say(f"Looking up model {request.model}")
     card = look_up(request.model, trust_remote_code=request.trust_remote_code)
@@ -161,6 +163,7 @@ def run_grid(
         if plan_.shards:
             from wheresight.lvlm.scoring import Scorer
 
+            probe.check_pictures(item for shard in plan_.shards for item in shard.items)
             progress.say(f"Loading {request.model}")
             lvlm = load(
                 card,
@@ -213,27 +216,18 @@ def summarise_folder(
     )
     write(results, folder.path)
     progress.say("Drawing the report")
-    report = write_report(
-        folder.path, results, records, render or _renderer(identity, manifest["request"])
-    )
+    report = write_report(folder.path, results, records, render or _renderer(identity))
     return results, report
 
 
-def _renderer(identity: dict[str, Any], request: dict[str, Any]) -> Any:
+def _renderer(identity: dict[str, Any]) -> Any:
     """Draws composites from the run's own source, if it is still there and unchanged."""
     from wheresight.stimuli.composites import Recipe
     from wheresight.stimuli.render import Renderer
     from wheresight.stimuli.sources import open_source
 
-    options = request.get("options", {})
     try:
-        source = open_source(
-            identity["source"],
-            image_column=options.get("image_column", "image"),
-            caption_column=options.get("caption_column"),
-            sample=options.get("sample"),
-            seed=identity["seed"],
-        )
+        source = open_source(identity["source"])  # the name carries columns and sample
     except WheresightError:
         return None  # the report says that pictures could not be drawn
     if source.fingerprint != identity["source_fingerprint"]:

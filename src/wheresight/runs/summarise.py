@@ -96,8 +96,8 @@ def summarise(
         environment: versions, hardware, seeds; by default those of this process.
         protocol: paper leaves negatives out even if they were asked. By default that of the
             configuration, else balanced if there are negatives.
-        interventions: those to count, in order; by default all, "none" first. Items must be
-            complete in these only.
+        interventions: those to count, in order; by default all, "none" first and the others
+            by name. Items must be complete in these only.
         comparisons: pairs (a, b) to compare; by default each other intervention with the first.
         grid: rows and columns.
         replicates: bootstrap replicates, at least 100.

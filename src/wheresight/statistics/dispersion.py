@@ -17,7 +17,7 @@ def delta(accuracies: np.ndarray) -> np.ndarray:
     Args:
         accuracies: (..., C), percent. With a single cell Delta is NaN.
 
-    Every row of Table 1 of arXiv 2509.21984 fits ddof 1 and none fits ddof 0.
+    All ten rows of Table 1 of arXiv 2509.21984v1 fit ddof 1, and nine do not fit ddof 0.
     """
     accuracies = np.asarray(accuracies, dtype=np.float64)
     if accuracies.shape[-1] < 2:

@@ -37,8 +37,8 @@ def mcnemar(
     With every item its own cluster: the exact binomial test when fewer than 25 items are
     discordant, and mid-p (the same less half the chance of the observed split, on both sides)
     otherwise. With larger clusters: chi-squared (1) of (sum d)^2 / sum d^2, where d is a cluster's
-    items that only a has right minus those that only b has right (Durkalski and others 2003); that
-    is McNemar's own statistic when every cluster is one item.
+    items that only a has right minus those that only b has right (the modified Obuchowski test of
+    Yang, Sun and Hardin 2010); that is McNemar's own statistic when every cluster is one item.
     """
     only_a = np.asarray(right_a, dtype=bool) & ~np.asarray(right_b, dtype=bool)
     only_b = np.asarray(right_b, dtype=bool) & ~np.asarray(right_a, dtype=bool)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from pathlib import Path
 
 from PIL import Image
@@ -9,7 +10,7 @@ from PIL import Image
 from wheresight.errors import StimulusError
 
 MAX_BYTES = 64 * 2**20
-MAX_PIXELS = 80_000_000  # below the size at which Pillow itself begins to warn
+MAX_PIXELS = 50_000_000  # below the size at which Pillow itself begins to warn
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP")
 _DEEP_MODES = ("I", "F")
 _ORIENTATION = 0x0112
@@ -77,6 +78,8 @@ def decode(data: bytes, name: str) -> Image.Image:
     _check_header(picture, data, name)
     turn = _orientation(picture)
     try:
+        if picture.format == "PNG":  # Pillow checks the checksums of pixels only when told to
+            Image.open(BytesIO(data), formats=FORMATS).verify()
         picture.load()
         flat = _on_white(picture)
     except Exception as error:  # Pillow's decoders raise many types on damaged data
@@ -90,8 +93,6 @@ def decode(data: bytes, name: str) -> Image.Image:
 
 
 def _open(data: bytes, name: str) -> Image.Image:
-    from io import BytesIO
-
     try:
         return Image.open(BytesIO(data), formats=FORMATS)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):

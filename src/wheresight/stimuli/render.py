@@ -49,6 +49,18 @@ class Renderer:
             canvas.paste(tile, (left + right, top + down))
         return canvas
 
+    def prepare(self, recipes: Iterable[Recipe]) -> None:
+        """Read and resize every picture of these recipes now, each once.
+
+        So a bad picture is found before a model is loaded, not in the middle of a run.
+
+        Raises:
+            StimulusError: if a picture cannot be used.
+        """
+        needed = {(name, recipe.tile) for recipe in recipes for name in recipe.tiles()}
+        for name_and_side in sorted(needed):
+            self._tiles[name_and_side]
+
     def array(self, recipes: Iterable[Recipe]) -> np.ndarray:
         """Return composites of one canvas as uint8 [B, height, width, 3], for tensors."""
         import numpy as np

@@ -7,7 +7,6 @@ from typing import Any, ClassVar
 
 import torch
 
-from wheresight.errors import ModelError
 from wheresight.lvlm.families.family import Family, feature_rows
 from wheresight.lvlm.layout import ImageTokens
 from wheresight.lvlm.spans import ImageSizes, Run
@@ -53,11 +52,6 @@ def _tokens(config: Any, height: int, width: int) -> ImageTokens:
     else:
         kept = int(round(width * (rows / height), 7))
         columns -= 2 * ((columns - kept) // 2)
-    if rows < 1 or columns < 1:
-        raise ModelError(
-            f"A picture of {height} x {width} pixels leaves no image tokens in a grid of "
-            f"{best[0]} x {best[1]} pixels. Pad it to a less extreme shape."
-        )
     return ImageTokens(rows, columns, thumbnail=(side, side), newlines=True)
 
 

@@ -78,7 +78,7 @@ class Qwen2_5_VL(Family):  # noqa: N801 (the family's own spelling)
         if deltas is None or batch % deltas.shape[0]:
             return None
         # Beam search computes it before it repeats the prompts.
-        return deltas.repeat_interleave(batch // deltas.shape[0], dim=0)  # type: ignore[no-any-return]
+        return deltas.repeat_interleave(batch // deltas.shape[0], dim=0)
 
     def recall(self, model: Any, remembered: torch.Tensor | None) -> None:
         """Give back to the model the offsets that belong to the cache now in use."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 import re
-from dataclasses import replace
+from dataclasses import fields, replace
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, cast
@@ -27,7 +27,9 @@ SOURCES = {
     "dataset": "wheresight.stimuli.sources.hub:open",
     "webdataset": "wheresight.stimuli.sources.webdataset:open",
 }
-_OPTIONS = re.compile(r"(.*)#((?:(?:image|caption|sample|seed)=[^,#]*)(?:,[^,#]*)*)", re.DOTALL)
+_OPTIONS = re.compile(
+    r"(.*)#((?:(?:image|caption|sample|seed|skip_bad)=[^,#]*)(?:,[^,#]*)*)", re.DOTALL
+)
 
 
 def kinds() -> dict[str, str]:
@@ -43,6 +45,7 @@ def open_source(
     caption_column: str | None = None,
     sample: int | None = None,
     seed: int = 0,
+    skip_bad: bool = False,
 ) -> Source:
     """Open a source of image-caption pairs.
 
@@ -58,20 +61,23 @@ def open_source(
         image_column: column of the images; default `image` (`file_name` in a folder).
         caption_column: column of the captions; default is the first of a few usual names.
         sample: take so many pairs: those with the smallest hashes of seed and id, in this order.
-            So a sample depends neither on the order nor on the number of shards, and a smaller
-            sample is the beginning of a larger one.
+            So a sample depends neither on the order nor on the number of shards (as long as ids
+            do not: without a column `id`, Parquet and datasets count rows), and a smaller sample
+            is the beginning of a larger one.
         seed: of the sample.
+        skip_bad: pass over pairs whose caption or image cannot be used (every image is decoded
+            once, now) and list why in the source's `skipped`; others of the sample's order take
+            their places. By default the first bad caption is an error, and so is a bad image when
+            it is asked for.
 
     Raises:
         StimulusError: unknown kind or column, nothing there, a caption that cannot be used, fewer
             pairs than the sample needs. Images are looked at when they are asked for.
     """
-    options = Options(image_column, caption_column, sample, seed)
+    options = Options(image_column, caption_column, sample, seed, skip_bad)
     match = _OPTIONS.fullmatch(spec)
     if match is not None and not Path(spec).exists():
         spec, options = match[1], _read_options(spec, match[2], options)
-    if sample is not None and sample < 1:
-        raise StimulusError(f"A sample of {sample} pairs was asked for. Expected at least 1.")
     kind, location = _split(spec)
     module, _, function = kinds()[kind].partition(":")
     return cast(Source, getattr(importlib.import_module(module), function)(location, options))
@@ -114,15 +120,19 @@ def _read_options(spec: str, text: str, options: Options) -> Options:
     given = dict(part.partition("=")[::2] for part in text.split(","))
     changes: dict[str, Any] = {}
     try:
-        changes |= {name: int(given.pop(name)) for name in ("sample", "seed") if name in given}
+        changes |= {
+            name: int(given.pop(name)) for name in ("sample", "seed", "skip_bad") if name in given
+        }
     except ValueError:
         raise StimulusError(
-            f"The source {spec!r} has a sample or seed that is no whole number. Expected such as "
-            "PATH#sample=100,seed=3."
+            f"The source {spec!r} has a sample, seed or skip_bad that is no whole number. Expected "
+            "such as PATH#sample=100,seed=3."
         ) from None
     changes |= {name: unquote(given.pop(name)) for name in ("image", "caption") if name in given}
     if given:
         raise StimulusError(
-            unknown_name("source option", next(iter(given)), ("image", "caption", "sample", "seed"))
+            unknown_name("source option", next(iter(given)), (f.name for f in fields(Options)))
         )
+    if "skip_bad" in changes:
+        changes["skip_bad"] = bool(changes["skip_bad"])
     return replace(options, **changes)

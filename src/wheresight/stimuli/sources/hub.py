@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from wheresight.errors import StimulusError, unknown_name
 from wheresight.stimuli import images
 from wheresight.stimuli.pairs import Source
-from wheresight.stimuli.sources.lazy import LazySource, pair_from_row
+from wheresight.stimuli.sources.lazy import assemble, pair_from_row
 from wheresight.stimuli.sources.options import Options
 
 
@@ -31,18 +32,20 @@ def open(location: str, options: Options) -> Source:
         pictures = pictures.cast_column(image_column, Image(decode=False))
     wanted = [n for n in dict.fromkeys((caption, "id", "group", "siblings")) if n in columns]
 
-    def rows() -> Any:
+    def rows() -> Iterator[tuple[str, int, dict[str, Any]]]:
         for number, row in enumerate(table.select_columns(wanted)):
             given = row.get("id")
-            yield {**row, "id": str(number if given is None else given), "number": number}
+            yield str(number if given is None else given), number, row
 
     spec = options.name(f"dataset:{location}")
-    chosen = options.select(rows(), lambda row: row["id"], f"The source {spec!r}")
-    numbers = {row["id"]: row["number"] for row in chosen}
-    return LazySource(
+    chosen = options.select(rows(), lambda row: row[0], f"The source {spec!r}")
+    numbers = {pair_id: number for pair_id, number, _ in chosen}
+    return assemble(
         spec,
-        [pair_from_row(row["id"], row[caption], row) for row in chosen],
+        chosen,
+        lambda row: pair_from_row(row[0], row[2][caption], row[2]),
         lambda pair_id: _encoded(pictures[numbers[pair_id]][image_column], pair_id),
+        options,
         read_order=sorted(numbers, key=numbers.__getitem__),
     )
 

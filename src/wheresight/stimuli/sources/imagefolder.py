@@ -12,7 +12,7 @@ from typing import Any
 from wheresight.errors import StimulusError
 from wheresight.stimuli import images
 from wheresight.stimuli.pairs import Source
-from wheresight.stimuli.sources.lazy import LazySource, pair_from_row
+from wheresight.stimuli.sources.lazy import assemble, pair_from_row
 from wheresight.stimuli.sources.options import Options
 
 
@@ -43,20 +43,21 @@ def open(location: str, options: Options) -> Source:
     file_column = options.image_column(list(first), where, default="file_name")
     caption = options.caption_column(list(first), where)
 
-    def named() -> Iterator[dict[str, Any]]:
+    def named() -> Iterator[tuple[str, str, dict[str, Any]]]:
         for row in chain([first], rows):
-            row["file"] = _inside(row.get(file_column), metadata)
+            file = _inside(row.get(file_column), metadata)
             given = row.get("id")
-            row["id"] = row["file"] if given in (None, "") else str(given)
-            yield row
+            yield file if given in (None, "") else str(given), file, row
 
     spec = options.name(f"folder:{location}")
-    chosen = options.select(named(), lambda row: row["id"], f"The source {spec!r}")
-    files = {row["id"]: row["file"] for row in chosen}
-    return LazySource(
+    chosen = options.select(named(), lambda row: row[0], f"The source {spec!r}")
+    files = {pair_id: file for pair_id, file, _ in chosen}
+    return assemble(
         spec,
-        [pair_from_row(row["id"], row.get(caption), row) for row in chosen],
+        chosen,
+        lambda row: pair_from_row(row[0], row[2].get(caption), row[2]),
         lambda pair_id: images.read_file(folder / files[pair_id], pair_id),
+        options,
     )
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, TypeVar
 
 from PIL import Image
 
@@ -13,10 +13,13 @@ from wheresight.errors import StimulusError, unknown_name
 from wheresight.stimuli import captions, images
 from wheresight.stimuli.pairs import Pair
 from wheresight.stimuli.recent import Recent
+from wheresight.stimuli.sources.options import Options
 
 HASHED_IMAGES = 10_000
 KEPT_BYTES = 64 * 2**20
 MAX_ID = 500
+
+T = TypeVar("T")
 
 
 class LazySource:
@@ -28,6 +31,7 @@ class LazySource:
         read: gives the encoded bytes of a pair's picture. It is asked for any pair in any order,
             though `read_order` is the cheapest.
         read_order: pair ids in the order in which their bytes are stored; default: of the pairs.
+        skipped: why pairs were passed over, a sentence each.
     """
 
     def __init__(
@@ -36,8 +40,10 @@ class LazySource:
         pairs: Sequence[Pair],
         read: Callable[[str], bytes],
         read_order: Sequence[str] | None = None,
+        skipped: Sequence[str] = (),
     ) -> None:
         self.name = name
+        self.skipped = tuple(skipped)
         self._pairs = tuple(pairs)
         self._ids = {pair.id for pair in self._pairs}
         self._read = read
@@ -88,6 +94,42 @@ class LazySource:
 
     def _decode(self, pair_id: str) -> Image.Image:
         return images.decode(self._read(pair_id), pair_id)
+
+
+def assemble(
+    name: str,
+    rows: Iterable[T],
+    make: Callable[[T], Pair],
+    read: Callable[[str], bytes],
+    options: Options,
+    read_order: Sequence[str] | None = None,
+) -> LazySource:
+    """Make the source of selected rows; with `options.skip_bad`, of those that can be used.
+
+    Raises:
+        StimulusError: if a row makes no pair; or, when skipping, if too few are left.
+    """
+    pairs: list[Pair] = []
+    skipped: list[str] = []
+    for row in rows:
+        if len(pairs) == options.sample:
+            break
+        try:
+            pair = make(row)
+            if options.skip_bad:
+                images.decode(read(pair.id), pair.id)
+        except StimulusError as error:
+            if not options.skip_bad:
+                raise
+            skipped.append(str(error))
+        else:
+            pairs.append(pair)
+    if len(pairs) < (options.sample or 1):
+        raise StimulusError(
+            f"The source {name!r} has only {len(pairs):,} pairs that can be used among those "
+            f"looked at; {len(skipped):,} were skipped. The first: {skipped[0]}"
+        )
+    return LazySource(name, pairs, read, read_order, skipped)
 
 
 def pair_from_row(pair_id: str, caption: object, row: Mapping[str, object]) -> Pair:

@@ -27,17 +27,28 @@ class Options:
         caption: column of the captions.
         sample: how many pairs to take; None takes all.
         seed: of the sample.
+        skip_bad: pass over pairs that cannot be used, instead of an error at the first.
+
+    Raises:
+        StimulusError: if the sample is not positive.
     """
 
     image: str | None = None
     caption: str | None = None
     sample: int | None = None
     seed: int = 0
+    skip_bad: bool = False
+
+    def __post_init__(self) -> None:
+        if self.sample is not None and self.sample < 1:
+            raise StimulusError(
+                f"A sample of {self.sample} pairs was asked for. Expected at least 1."
+            )
 
     def name(self, spec: str) -> str:
         """Return the spec with the options that are not default, to be opened again."""
         given = [
-            f"{field.name}={quote(str(value), safe='')}"
+            f"{field.name}={quote(str(int(value) if value is True else value), safe='')}"
             for field in fields(self)
             if (value := getattr(self, field.name)) != field.default
         ]
@@ -84,7 +95,8 @@ class Options:
         """Return the sampled rows, or all: the rows stream by, only the sample is held.
 
         A row is taken if the hash of (seed, id) is among the smallest; the sample comes in the
-        order of these hashes, all rows in their own order.
+        order of these hashes, all rows in their own order. If bad pairs are to be skipped, some
+        more rows than the sample are returned, to stand in for them.
 
         Raises:
             StimulusError: if there are no rows, fewer than the sample needs, or an id comes twice.
@@ -103,7 +115,8 @@ class Options:
                     text = f"{self.seed}\0{name}".encode(errors="surrogatepass")
                     yield hashlib.sha256(text).digest()[:16], name, found, row
 
-            chosen = [row for *_, row in heapq.nsmallest(self.sample, ranked())]
+            spare = max(64, self.sample // 4) if self.skip_bad else 0
+            chosen = [row for *_, row in heapq.nsmallest(self.sample + spare, ranked())]
         if not found:
             raise StimulusError(f"{where} holds no pairs. Expected at least two.")
         if self.sample is not None and found < self.sample:

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import glob
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from wheresight.errors import StimulusError
 from wheresight.stimuli.pairs import Source
 from wheresight.stimuli.recent import Recent
-from wheresight.stimuli.sources.lazy import LazySource, pair_from_row
+from wheresight.stimuli.sources.lazy import assemble, pair_from_row
 from wheresight.stimuli.sources.options import Options
 
 KEPT_BYTES = 256 * 2**20
 _ROWS = 4096
+_OPEN_FILES = 32
+
+Place = tuple[int, int, int]  # file, row group, row in the group
 
 
 def open(location: str, options: Options) -> Source:
@@ -40,54 +44,58 @@ def open(location: str, options: Options) -> Source:
 def open_files(files: Sequence[Path], name: str, options: Options) -> Source:
     """Open these Parquet files as one source: texts are read now, images when asked for."""
     table = _Table(files, options)
-    rows = options.select(table.rows(), lambda row: row["id"], f"The source {name!r}")
-    places = {row["id"]: row["place"] for row in rows}
-    return LazySource(
+    rows = options.select(table.rows(), lambda row: row[0], f"The source {name!r}")
+    places = {pair_id: place for pair_id, place, _ in rows}
+    return assemble(
         name,
-        [pair_from_row(row["id"], row[table.caption], row) for row in rows],
+        rows,
+        lambda row: pair_from_row(row[0], row[2][table.caption], row[2]),
         lambda pair_id: table.image(pair_id, places[pair_id]),
+        options,
         read_order=sorted(places, key=places.__getitem__),
     )
 
 
 class _Table:
-    """Rows of several Parquet files; a row's place is (file, row group, row in the group)."""
+    """Rows of several Parquet files."""
 
     def __init__(self, files: Sequence[Path], options: Options) -> None:
         self.files = list(files)
-        self._opened: dict[int, Any] = {}
+        self._opened: Recent[int, Any] = Recent(self._file, lambda _: 1, _OPEN_FILES)
         self._groups = Recent(self._images, lambda column: int(column.nbytes), KEPT_BYTES)
-        columns = self._file(0).schema_arrow.names
+        columns = self._opened[0].schema_arrow.names
         where = f"{str(self.files[0])!r}"
         self.image_column = options.image_column(columns, where)
         self.caption = options.caption_column(columns, where)
 
-    def rows(self) -> Iterator[dict[str, Any]]:
-        for index, path in enumerate(self.files):
-            opened = self._file(index)
-            names = opened.schema_arrow.names
-            missing = {self.image_column, self.caption} - set(names)
-            if missing:
-                raise StimulusError(
-                    f"{str(path)!r} has no column {', '.join(sorted(missing))}, unlike the first "
-                    "file. Expected files with the same columns: open them apart."
-                )
-            wanted = [
-                n for n in dict.fromkeys((self.caption, "id", "group", "siblings")) if n in names
-            ]
-            count = 0
-            for group in range(opened.num_row_groups):
-                in_group = 0
-                for batch in opened.iter_batches(_ROWS, row_groups=[group], columns=wanted):
-                    for row in batch.to_pylist():
-                        given = row.get("id")
-                        row["id"] = f"{path.stem}:{count}" if given is None else str(given)
-                        row["place"] = (index, group, in_group)
-                        count += 1
-                        in_group += 1
-                        yield row
+    def rows(self) -> Iterator[tuple[str, Place, dict[str, Any]]]:
+        for index in range(len(self.files)):
+            with _refusing(self.files[index]):
+                yield from self._rows(index)
 
-    def image(self, pair_id: str, place: tuple[int, int, int]) -> bytes:
+    def _rows(self, index: int) -> Iterator[tuple[str, Place, dict[str, Any]]]:
+        path = self.files[index]
+        opened = self._opened[index]
+        names = opened.schema_arrow.names
+        missing = {self.image_column, self.caption} - set(names)
+        if missing:
+            raise StimulusError(
+                f"{str(path)!r} has no column {', '.join(sorted(missing))}, unlike the first "
+                "file. Expected files with the same columns: open them apart."
+            )
+        wanted = [n for n in dict.fromkeys((self.caption, "id", "group", "siblings")) if n in names]
+        count = 0
+        for group in range(opened.num_row_groups):
+            in_group = 0
+            for batch in opened.iter_batches(_ROWS, row_groups=[group], columns=wanted):
+                for row in batch.to_pylist():
+                    given = row.get("id")
+                    pair_id = f"{path.stem}:{count}" if given is None else str(given)
+                    yield pair_id, (index, group, in_group), row
+                    count += 1
+                    in_group += 1
+
+    def image(self, pair_id: str, place: Place) -> bytes:
         index, group, row = place
         value = self._groups[index, group][row].as_py()
         if isinstance(value, dict):
@@ -102,20 +110,27 @@ class _Table:
 
     def _images(self, place: tuple[int, int]) -> Any:
         index, group = place
-        return self._file(index).read_row_group(group, columns=[self.image_column]).column(0)
+        with _refusing(self.files[index]):
+            opened = self._opened[index]
+            return opened.read_row_group(group, columns=[self.image_column]).column(0)
 
     def _file(self, index: int) -> Any:
-        if index not in self._opened:
-            import pyarrow as pa
-            import pyarrow.parquet as pq
+        import pyarrow.parquet as pq
 
-            path = self.files[index]
-            try:
-                self._opened[index] = pq.ParquetFile(path)
-            except (pa.ArrowException, OSError) as error:
-                reason = " ".join(str(error).split())[:200]
-                raise StimulusError(
-                    f"{str(path)!r} cannot be read as Parquet: {reason}. Expected a whole Parquet "
-                    "file: fetch or write it again."
-                ) from None
-        return self._opened[index]
+        with _refusing(self.files[index]):
+            return pq.ParquetFile(self.files[index])
+
+
+@contextmanager
+def _refusing(path: Path) -> Iterator[None]:
+    """Turn what pyarrow raises on a damaged file into a StimulusError."""
+    import pyarrow as pa
+
+    try:
+        yield
+    except (pa.ArrowException, OSError, ValueError) as error:
+        reason = " ".join(str(error).split()).rstrip(".:")[:200]
+        raise StimulusError(
+            f"{str(path)!r} cannot be read as Parquet: {reason}. Expected a whole Parquet file: "
+            "fetch or write it again."
+        ) from None

@@ -7,6 +7,7 @@ are read from there when they are needed. So a sample of millions costs the head
 from __future__ import annotations
 
 import glob
+import io
 import json
 import re
 import tarfile
@@ -16,8 +17,8 @@ from pathlib import Path, PurePosixPath
 
 from wheresight.errors import StimulusError
 from wheresight.stimuli import images
-from wheresight.stimuli.pairs import Source
-from wheresight.stimuli.sources.lazy import LazySource, pair_from_row
+from wheresight.stimuli.pairs import Pair, Source
+from wheresight.stimuli.sources.lazy import assemble, pair_from_row
 from wheresight.stimuli.sources.options import CAPTION_COLUMNS, Options
 
 IMAGE_ENDINGS = ("jpg", "jpeg", "png", "webp", "gif", "bmp")
@@ -27,6 +28,15 @@ _RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
 _CHOICE = re.compile(r"\{([^{}]*,[^{}]*)\}")
 
 Place = tuple[Path, int, int]  # shard, offset, size
+
+
+class _Headers(io.FileIO):
+    """A tar of which only headers are read: one that claims to be huge is not taken to memory."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if size is None or not 0 <= size <= MAX_TEXT_BYTES:
+            raise tarfile.ReadError(f"a header claims to be {size:,} bytes long")
+        return super().read(size)
 
 
 @dataclass(slots=True)
@@ -58,10 +68,10 @@ def open(location: str, options: Options) -> Source:
             f"{', '.join(endings)}). Expected samples such as 000000000.jpg with 000000000.txt."
         ) from None
     places = {sample.key: _image(sample, endings) for sample in chosen}
-    pairs = []
-    for sample in chosen:
+
+    def make(sample: _Sample) -> Pair:
         fields = _json(sample)
-        pairs.append(pair_from_row(sample.key, _caption(sample, fields, options), fields))
+        return pair_from_row(sample.key, _caption(sample, fields, options), fields)
 
     def read(pair_id: str) -> bytes:
         place = places[pair_id]
@@ -70,7 +80,7 @@ def open(location: str, options: Options) -> Source:
         return _bytes(place)
 
     order = sorted(places, key=lambda name: places[name] or (Path(), 0, 0))
-    return LazySource(spec, pairs, read, read_order=order)
+    return assemble(spec, chosen, make, read, options, read_order=order)
 
 
 def expand(pattern: str) -> list[Path]:
@@ -148,14 +158,14 @@ def _scan(shard: Path) -> Iterator[_Sample]:
 
 def _members(shard: Path) -> Iterator[tuple[str, Place]]:
     try:
-        with tarfile.open(shard, "r:") as tar:
+        with _Headers(shard) as stream, tarfile.open(fileobj=stream, mode="r:") as tar:
             while (member := tar.next()) is not None:
                 tar.members = []  # type: ignore[attr-defined]  # else it would keep every header
                 if member.isdir():
                     continue
                 _check_member(member, shard)
                 yield member.name, (shard, member.offset_data, member.size)
-            _check_end(tar, shard)
+            _check_end(stream, tar.offset, shard)
     except (tarfile.TarError, OSError, ValueError) as error:
         reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
         raise StimulusError(
@@ -178,14 +188,13 @@ def _check_member(member: tarfile.TarInfo, shard: Path) -> None:
         )
 
 
-def _check_end(tar: tarfile.TarFile, shard: Path) -> None:
-    """tarfile takes a damaged header for the end of the archive; a true end is zeros or no more."""
-    assert tar.fileobj is not None
-    tar.fileobj.seek(tar.offset)
-    if any(tar.fileobj.read(tarfile.BLOCKSIZE)):
+def _check_end(stream: io.FileIO, offset: int, shard: Path) -> None:
+    """A damaged header, or none at all, ends an archive for tarfile; a true end is a zero block."""
+    stream.seek(offset)
+    if stream.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
         raise StimulusError(
-            f"The shard {str(shard)!r} is damaged: no member begins at byte {tar.offset:,}, where "
-            "one should. Fetch it again."
+            f"The shard {str(shard)!r} is damaged or truncated: at byte {offset:,} there is "
+            "neither a member nor the block of zeros that ends a tar. Fetch or write it again."
         )
 
 

@@ -1,0 +1,5 @@
+"""`python -m wheresight` is the command `wheresight`."""
+
+from wheresight.cli.main import run
+
+run()

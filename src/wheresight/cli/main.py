@@ -1,0 +1,47 @@
+"""The command `wheresight`: one file per verb; errors are one sentence and exit code 2."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from wheresight.cli import list_, pocket, probe, report
+from wheresight.errors import WheresightError
+
+app = typer.Typer(
+    name="wheresight",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Does it matter to a vision-language model where the thing is?",
+)
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    version: bool = typer.Option(False, "--version", help="Print the version and leave."),
+) -> None:
+    if version:
+        from wheresight import __version__
+
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+app.command("probe")(probe.probe)
+app.command("report")(report.report)
+app.add_typer(list_.app, name="list")
+app.add_typer(pocket.app, name="pocket")
+
+
+def run() -> None:
+    """Entry point: as `app`, with our errors as one sentence and exit code 2."""
+    try:
+        app()
+    except WheresightError as error:
+        typer.secho(f"wheresight: {error}", err=True, fg=typer.colors.RED)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        typer.echo("\nStopped. Finished records are kept; the same command goes on from there.")
+        sys.exit(130)

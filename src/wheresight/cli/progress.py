@@ -1,0 +1,87 @@
+"""Progress for people: a bar with rate and ETA in a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import time
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+_SECONDS_BETWEEN_LINES = 10.0
+
+
+class _Rate(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.speed:,.0f}/s" if task.speed else "", style="dim")
+
+
+class ConsoleProgress:
+    """Draws a run's progress on a rich console."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._bar: Progress | None = None
+        self._total = self._done = self._before = 0
+        self._unit = ""
+        self._began = self._said = 0.0
+
+    def say(self, text: str) -> None:
+        """Print one step."""
+        self._console.print(f"[dim]·[/dim] {escape(text)}", highlight=False)
+
+    def start(self, total: int, done: int, unit: str) -> None:
+        """Begin counting at `done` of `total`."""
+        self._total, self._done, self._before, self._unit = total, done, done, unit
+        self._began = self._said = time.monotonic()
+        if self._console.is_terminal:
+            self._bar = Progress(
+                TextColumn("[progress.description]{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                _Rate(),
+                TextColumn("elapsed"),
+                TimeElapsedColumn(),
+                TextColumn("left"),
+                TimeRemainingColumn(),
+                console=self._console,
+            )
+            self._bar.start()
+            self._bar.add_task(unit, total=total, completed=done)
+
+    def advance(self, count: int) -> None:
+        """Count on; where there is no terminal, print a line every ten seconds."""
+        self._done += count
+        if self._bar is not None:
+            self._bar.advance(self._bar.task_ids[0], count)
+        elif time.monotonic() - self._said >= _SECONDS_BETWEEN_LINES:
+            self._said = time.monotonic()
+            self._line()
+
+    def stop(self) -> None:
+        """End the count."""
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+        else:
+            self._line()
+
+    def _line(self) -> None:
+        spent = max(time.monotonic() - self._began, 1e-9)
+        rate = (self._done - self._before) / spent
+        left = (self._total - self._done) / rate if rate else float("inf")
+        ahead = "done" if self._done >= self._total else f"about {left:,.0f} s left"
+        self._console.print(
+            f"{self._done:,}/{self._total:,} {self._unit}, {rate:,.0f}/s, {ahead}",
+            highlight=False,
+        )

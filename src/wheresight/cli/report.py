@@ -1,0 +1,30 @@
+"""`wheresight report`: results and pictures again from records, without a model."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+
+def report(
+    folder: Annotated[str, typer.Argument(help="A folder that `wheresight probe --out` wrote.")],
+    replicates: Annotated[int, typer.Option(help="Bootstrap replicates.")] = 2000,
+) -> None:
+    """Make results.json and report.html again from a folder's records; no model is loaded."""
+    from rich.console import Console
+
+    from wheresight.cli.progress import ConsoleProgress
+    from wheresight.report.terminal import print_results
+    from wheresight.runs.grid_run import summarise_folder
+    from wheresight.runs.store import RunFolder
+
+    console = Console()
+    run = RunFolder(folder)
+    run.manifest()
+    with run.lock():
+        results, page = summarise_folder(
+            run, replicates=replicates, progress=ConsoleProgress(console)
+        )
+    print_results(results, console)
+    console.print(f"\nReport: {page.resolve().as_uri()}", highlight=False, soft_wrap=True)
