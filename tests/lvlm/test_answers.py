@@ -23,7 +23,9 @@ class Vocabulary:
 
 def test_spellings_are_whole_words_with_any_case_and_leading_space() -> None:
     found = answer_tokens(
-        Vocabulary("Y", "Yes", "▁yes", "ĠYES", "yesterday", "No", "Ġno", "None", "nothing", "▁NO", "es")
+        Vocabulary(
+            "Y", "Yes", "▁yes", "ĠYES", "yesterday", "No", "Ġno", "None", "nothing", "▁NO", "es"
+        )
     )
     assert found == AnswerTokens(yes=(1, 2, 3), no=(5, 6, 9))
     assert [found.name(i) for i in (1, 6, 4)] == ["yes", "no", "neither"]

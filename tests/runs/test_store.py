@@ -125,7 +125,7 @@ def test_a_folder_without_a_run_or_with_a_damaged_manifest_says_so(tmp_path: Pat
     with pytest.raises(RunError, match="is damaged"):
         RunFolder(tmp_path).manifest()
     (tmp_path / "run.json").write_text(
-        json.dumps({"schema_version": 999, "identity": {}, "request": {}})
+        json.dumps({"schema_version": 999, "identity": {}, "request": {}, "environment": None})
     )
     with pytest.raises(RunError, match="schema 999"):
         RunFolder(tmp_path).manifest()

@@ -16,7 +16,7 @@ def report(
 
     from wheresight.cli.progress import ConsoleProgress
     from wheresight.report.terminal import print_results
-    from wheresight.runs.grid_run import summarise_folder
+    from wheresight.runs.outcome import summarise_folder
     from wheresight.runs.store import RunFolder
 
     console = Console()

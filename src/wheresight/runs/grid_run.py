@@ -6,42 +6,27 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Literal
 
-from wheresight.errors import RunError, StimulusError, WheresightError
+from wheresight.errors import RunError, StimulusError
 from wheresight.interventions.spec import canonical
+from wheresight.probes.grid import GridProbe, GridSettings
 from wheresight.probes.questions import question_template
-from wheresight.runs.results import Environment, Results, write
+from wheresight.runs.engine import Plan, execute, plan
+from wheresight.runs.outcome import summarise_folder
+from wheresight.runs.progress import Progress, Silent
+from wheresight.runs.results import Environment, Results
 from wheresight.runs.store import RunFolder
+from wheresight.stimuli.composites import colour, fitting_tile, parse_grid
+from wheresight.stimuli.layouts import layout as find_layout
+from wheresight.stimuli.sources import open_source
+
+if TYPE_CHECKING:
+    from wheresight.lvlm.loading import ModelCard
 
 # The paper's composites are 840 pixels wide; a tower that is fed a fixed size gets that size
 # instead, so that tiles are scaled once and the grid's phase against the patches is known.
 PAPER_CANVAS = 840
-
-
-class Progress(Protocol):
-    """Who is told how far a run is; the command line draws it, a library call is silent."""
-
-    def say(self, text: str) -> None:
-        """A step has begun or something happened."""
-
-    def start(self, total: int, done: int, unit: str) -> None:
-        """Counting begins: `done` of `total` units are there already."""
-
-    def advance(self, count: int) -> None:
-        """So many more are done."""
-
-    def stop(self) -> None:
-        """Counting ends."""
-
-
-class Silent:
-    """Says nothing."""
-
-    def say(self, text: str) -> None: ...
-    def start(self, total: int, done: int, unit: str) -> None: ...
-    def advance(self, count: int) -> None: ...
-    def stop(self) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -98,16 +83,43 @@ def run_grid(
     """
     progress = progress or Silent()
     interventions = _interventions(request.interventions)
+    card, probe = _open(request, progress)
+    folder = RunFolder(request.out)
+    said = shlex.join(command) if command else repr(request)
+    with folder.lock():
+        folder.prepare(
+            probe.settings.model_dump(mode="json"),
+            {"command": said, "options": asdict(request)},
+        )
+        for part in folder.damaged():
+            progress.say(f"The record part {part} is damaged; it is set aside and computed again")
+        todo = plan(probe, interventions, folder)
+        progress.say(
+            f"{todo.rows_total:,} questions ({len(probe.items):,} items x {request.grid} cells x "
+            f"{len(interventions)} interventions, negatives included); "
+            f"{todo.rows_total - todo.rows_todo:,} are done"
+        )
+        if todo.shards:
+            _compute(request, card, probe, todo, folder, progress)
+        results, report = summarise_folder(
+            folder, render=probe.render, replicates=request.replicates, progress=progress
+        )
+    return GridOutcome(results, folder.path, report, todo.rows_todo)
+
+
+def _open(request: GridRequest, progress: Progress) -> tuple[ModelCard, GridProbe]:
+    """Check all that can be checked before weights load, cheapest first."""
     question = question_template(request.question)
     if request.items < 1:
         raise StimulusError(f"{request.items} items were asked for; expected 1 or more.")
-
-    from wheresight.lvlm.loading import check_precision, load, look_up
-    from wheresight.probes.grid import GridProbe, GridSettings
-    from wheresight.stimuli.composites import parse_grid
-    from wheresight.stimuli.sources import open_source
-
+    if request.batch_size < 1:
+        raise RunError(f"The batch size {request.batch_size} was given; expected 1 or more.")
     rows, columns = parse_grid(request.grid)
+    find_layout(request.layout)
+    colour(request.background)
+
+    from wheresight.lvlm.loading import check_precision, look_up
+
     check_precision(request.dtype, request.attention)
     progress.say(f"Reading pairs from {request.source}")
     source = open_source(
@@ -141,99 +153,42 @@ def run_grid(
         jitter=request.jitter,
         seed=request.seed,
     )
-    probe = GridProbe(settings, source, request.items)
-
-    folder = RunFolder(request.out)
-    said = shlex.join(command) if command else repr(request)
-    with folder.lock():
-        folder.prepare(
-            settings.model_dump(mode="json"), {"command": said, "options": asdict(request)}
-        )
-        for part in folder.damaged():
-            progress.say(f"The record part {part} is damaged; it is set aside and computed again")
-
-        from wheresight.runs.engine import execute, plan
-
-        plan_ = plan(probe, interventions, folder)
-        progress.say(
-            f"{plan_.rows_total:,} questions ({len(probe.items):,} items x {rows * columns} cells "
-            f"x {len(interventions)} interventions, each with its negatives); "
-            f"{plan_.rows_total - plan_.rows_todo:,} are done"
-        )
-        if plan_.shards:
-            from wheresight.lvlm.scoring import Scorer
-
-            probe.check_pictures(item for shard in plan_.shards for item in shard.items)
-            progress.say(f"Loading {request.model}")
-            lvlm = load(
-                card,
-                dtype=request.dtype,
-                device=request.device,
-                attention=request.attention,
-                trust_remote_code=request.trust_remote_code,
-                allow_pickle=request.allow_pickle,
-            )
-            scorer = Scorer(lvlm, batch_size=request.batch_size, share_prefix=request.share_prefix)
-            progress.start(plan_.rows_total, plan_.rows_total - plan_.rows_todo, "questions")
-            try:
-                execute(probe, plan_.shards, folder, scorer, progress.advance)
-            finally:
-                progress.stop()
-        results, report = summarise_folder(
-            folder, render=probe.render, replicates=request.replicates, progress=progress
-        )
-    return GridOutcome(results, folder.path, report, plan_.rows_todo)
+    return card, GridProbe(settings, source, request.items)
 
 
-def summarise_folder(
+def _compute(
+    request: GridRequest,
+    card: ModelCard,
+    probe: GridProbe,
+    todo: Plan,
     folder: RunFolder,
-    *,
-    render: Any = None,
-    replicates: int = 2000,
-    progress: Progress | None = None,
-) -> tuple[Results, Path]:
-    """Make results.json and report.html from a folder's records; no model is needed.
+    progress: Progress,
+) -> None:
+    """Load the model and do what is left to do."""
+    import torch
 
-    Args:
-        folder: the run.
-        render: recipe JSON to picture, or None to try the run's own source.
-        replicates: bootstrap replicates.
-    """
-    from wheresight.report.build import write_report
-    from wheresight.runs.summarise import summarise
+    from wheresight.lvlm.loading import load
+    from wheresight.lvlm.scoring import Scorer
 
-    progress = progress or Silent()
-    manifest = folder.manifest()
-    records = folder.read()
-    progress.say(f"Computing intervals from {records.num_rows:,} records")
-    identity = manifest["identity"]
-    results = summarise(
-        records,
-        configuration=identity,
-        environment=Environment.capture(seeds={"run": identity["seed"]}),
-        command=manifest["request"]["command"],
-        replicates=replicates,
+    probe.check_pictures(item for shard in todo.shards for item in shard.items)
+    progress.say(f"Loading {request.model}")
+    lvlm = load(
+        card,
+        dtype=request.dtype,
+        device=request.device,
+        attention=request.attention,
+        trust_remote_code=request.trust_remote_code,
+        allow_pickle=request.allow_pickle,
     )
-    write(results, folder.path)
-    progress.say("Drawing the report")
-    report = write_report(folder.path, results, records, render or _renderer(identity))
-    return results, report
-
-
-def _renderer(identity: dict[str, Any]) -> Any:
-    """Draws composites from the run's own source, if it is still there and unchanged."""
-    from wheresight.stimuli.composites import Recipe
-    from wheresight.stimuli.render import Renderer
-    from wheresight.stimuli.sources import open_source
-
+    hardware = {"device": str(lvlm.device), "threads": torch.get_num_threads()}
+    environment = Environment.capture(seeds={"run": request.seed}, hardware=hardware)
+    folder.note_environment(environment.model_dump(mode="json"))
+    scorer = Scorer(lvlm, batch_size=request.batch_size, share_prefix=request.share_prefix)
+    progress.start(todo.rows_total, todo.rows_total - todo.rows_todo, "questions")
     try:
-        source = open_source(identity["source"])  # the name carries columns and sample
-    except WheresightError:
-        return None  # the report says that pictures could not be drawn
-    if source.fingerprint != identity["source_fingerprint"]:
-        return None
-    renderer = Renderer(source)
-    return lambda recipe: renderer.render(Recipe.from_json(recipe))
+        execute(probe, todo.shards, folder, scorer, progress.advance)
+    finally:
+        progress.stop()
 
 
 def _interventions(given: Sequence[str]) -> list[str]:
@@ -251,8 +206,6 @@ def _tile(
 ) -> int:
     """Tiles that fill the canvas where it is the tower's own picture, so that cells fall alike on
     its patches; else the largest that leave the paper's gaps."""
-    from wheresight.stimuli.composites import fitting_tile
-
     if request.layout == "swap" and not request.jitter and canvas == picture_size:
         return canvas // max(grid)
     return fitting_tile(*grid, (canvas, canvas))

@@ -50,7 +50,8 @@ class RunFolder:
         return self.path / "run.json"
 
     def manifest(self) -> dict[str, Any]:
-        """What run.json says: `schema_version`, `identity`, `request`.
+        """What run.json says: `schema_version`, `identity`, `request`, and `environment`, where
+        records were last computed (null before that).
 
         Raises:
             RunError: if the folder or the file is missing, unreadable, or of another version.
@@ -63,7 +64,7 @@ class RunFolder:
         try:
             found: dict[str, Any] = json.loads(self._manifest_file.read_text(encoding="utf-8"))
             version = found["schema_version"]
-            _ = found["identity"], found["request"]
+            _ = found["identity"], found["request"], found["environment"]
         except (ValueError, KeyError, TypeError):
             raise RunError(
                 f"{str(self._manifest_file)!r} is damaged: it is not the JSON that wheresight "
@@ -100,12 +101,22 @@ class RunFolder:
                     "wheresight. Choose an empty or new folder for --out."
                 )
             self.parts.mkdir(parents=True, exist_ok=True)
-            manifest = {
-                "schema_version": SCHEMA_VERSION,
-                "identity": dict(identity),
-                "request": dict(request),
-            }
-            self.write_text("run.json", json.dumps(manifest, indent=2, ensure_ascii=False) + "\n")
+            known = self.manifest() if self._manifest_file.exists() else {}
+            self._write_manifest(
+                {
+                    "schema_version": SCHEMA_VERSION,
+                    "identity": dict(identity),
+                    "request": dict(request),
+                    "environment": known.get("environment"),
+                }
+            )
+
+    def note_environment(self, environment: Mapping[str, Any]) -> None:
+        """Write down where records are computed: versions, hardware, seeds."""
+        self._write_manifest({**self.manifest(), "environment": dict(environment)})
+
+    def _write_manifest(self, manifest: Mapping[str, Any]) -> None:
+        self.write_text("run.json", json.dumps(manifest, indent=2, ensure_ascii=False) + "\n")
 
     def _refuse_other(self, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
         new = json.loads(json.dumps(new))

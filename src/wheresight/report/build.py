@@ -1,0 +1,71 @@
+"""Writing a report: report.html and figures/, each file whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import pyarrow as pa
+
+from wheresight.errors import RunError
+from wheresight.report.thumbnails import Render
+from wheresight.runs.results import Results
+
+REPORT = "report.html"
+FIGURES = "figures"
+
+# Names that this module gives; a file so named that no result has any more is of an older report.
+_OURS = re.compile(r"(cells-\d+-.+|difference-\d+-.+|comparison)\.(png|svg)")
+
+
+def write_report(
+    folder: Path, results: Results, records: pa.Table, render: Render | None = None
+) -> Path:
+    """Write figures/*.png and *.svg, then report.html, and return the page's path.
+
+    Args:
+        folder: where; made if absent.
+        results: the numbers.
+        records: the rows that they were made from.
+        render: draws a composite from the JSON of its recipe. None: the source is not at hand;
+            the page says so and is complete but for these pictures.
+
+    Raises:
+        RunError: if the folder cannot be written.
+    """
+    from wheresight.report.figures import pictures
+    from wheresight.report.html import page
+
+    folder = Path(folder)
+    drawings = folder / FIGURES
+    written = set()
+    try:
+        drawings.mkdir(parents=True, exist_ok=True)
+        for picture in pictures(results):
+            for name, content in (
+                (f"{picture.name}.png", picture.png()),
+                (f"{picture.name}.svg", picture.svg()),
+            ):
+                _write(drawings / name, content)
+                written.add(name)
+        for old in drawings.iterdir():
+            if _OURS.fullmatch(old.name) and old.name not in written:
+                old.unlink()
+        text = page(results, records, render)
+        return _write(folder / REPORT, text.encode("utf-8", "replace"))
+    except OSError as error:
+        raise RunError(
+            f"The report could not be written to {str(folder)!r}: {error}. The records are "
+            "untouched: free space or permissions, then make the report again."
+        ) from error
+
+
+def _write(final: Path, content: bytes) -> Path:
+    temporary = final.with_name(f".{final.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_bytes(content)
+        temporary.replace(final)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return final

@@ -1,0 +1,228 @@
+"""The page: one HTML file with everything in it, which asks the network for nothing.
+
+Every text from data passes `printable` and jinja2's escaping on its way into the page. Numbers
+stand in <data> elements, with the exact value beside the rounded one. A section is one template in
+templates/sections and one entry in SECTIONS.
+"""
+
+from __future__ import annotations
+
+import base64
+import functools
+import json
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import jinja2
+import pyarrow as pa
+from markupsafe import Markup
+
+import wheresight
+from wheresight.report import colours, examples, figures, words
+from wheresight.report.measures import (
+    asks_absent,
+    cell_measures,
+    measures,
+    place,
+    shape,
+)
+from wheresight.report.numerals import (
+    Unit,
+    level,
+    p_value,
+    sign,
+    written,
+)
+from wheresight.report.texts import one_line, printable
+from wheresight.report.thumbnails import Render, Thumbnails
+from wheresight.runs.results import Estimate, Results
+
+SECTIONS = ("summary", "places", "comparison", "examples", "method", "run")
+EXAMPLES_OF_A_KIND = 2
+_LONGEST_CAPTION = 240
+_NEGATIVE = re.compile(r"(?<=[ (])-(?=\d)")  # the minus of a number within a sentence
+
+
+@dataclass(frozen=True)
+class Heat:
+    """A map of cells as the page shows it: rows of (cell, estimate), with their colours."""
+
+    title: str
+    name: str
+    unit: Unit
+    signed: bool
+    rows: list[list[tuple[int, Estimate]]]
+    scale: colours.Scale
+    lowest: int | None = None
+
+    def paint(self, estimate: Estimate) -> Markup:
+        """Return the style of a cell: made of numbers alone, so nothing from data can be in it."""
+        if estimate.value is None:
+            return Markup("")
+        ground = self.scale.colour(estimate.value)
+        ink = colours.hexadecimal(colours.ink(ground))
+        return Markup(f"background:{colours.hexadecimal(ground)};color:{ink}")
+
+    def rounded(self, estimate: Estimate) -> str:
+        """Write the number of a cell without decimals, for the small map."""
+        if estimate.value is None:
+            return ""
+        percent = round(100 * estimate.value)
+        return _true_minus(f"{percent:+d}" if self.signed and percent else f"{percent:d}")
+
+
+def page(results: Results, records: pa.Table, render: Render | None = None) -> str:
+    """Return the whole page.
+
+    Args:
+        results: the numbers.
+        records: the rows that they were made from; examples are chosen among them.
+        render: draws a composite from the JSON of its recipe; without it the page says why its
+            examples have no pictures.
+    """
+    thumbnails = Thumbnails(render, side=176 if results.counts.cells <= 16 else 128)
+    template = _environment().get_template("report.html.j2")
+    return template.render(
+        results=results,
+        sections=[f"sections/{name}.html.j2" for name in SECTIONS],
+        words=words,
+        measures=measures(results),
+        cell_measures=cell_measures(results),
+        heats=_heats(results),
+        scale_steps=_scale_steps,
+        examples=examples.choose(records, results, EXAMPLES_OF_A_KIND),
+        thumbnails=thumbnails,
+        letters={r.intervention: _letter(n) for n, r in enumerate(results.interventions)},
+        comparison_pictures=_comparison_pictures(results),
+        configuration=_flat(results.configuration),
+        hardware=_flat(results.environment.hardware),
+        grid=shape(results),
+        absent=asks_absent(results),
+        level=level(results),
+        place=lambda cell: place(results, cell),
+        version=wheresight.__version__,
+    )
+
+
+@functools.lru_cache(maxsize=1)
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("wheresight.report"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        finalize=_clean,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "number": _number,
+        "p": lambda p: _true_minus(p_value(p)),
+        "clip": lambda text, limit=_LONGEST_CAPTION: one_line(str(text), limit),
+        "minus": _true_minus,
+        "typeset": lambda text: _NEGATIVE.sub("−", text).replace(" %²", "\u00a0%²"),
+    }
+    environment.globals["sign"] = sign
+    return environment
+
+
+def _clean(value: Any) -> Any:
+    return printable(value) if type(value) is str else value
+
+
+def _number(
+    estimate: Estimate, unit: Unit, signed: bool = False, with_unit: bool = True, br: bool = False
+) -> Markup:
+    """An estimate with its interval; exact values stand in the elements' attributes."""
+    if estimate.value is None:
+        return Markup('<span class="none" title="{}">undefined</span>').format(
+            printable(estimate.reason or "")
+        )
+    suffix = sign(unit, difference=signed) if with_unit else ""
+    value = Markup('<data class="value" value="{}">{}{}</data>').format(
+        repr(estimate.value), _true_minus(written(estimate.value, unit, signed=signed)), suffix
+    )
+    if estimate.low is None or estimate.high is None:
+        return value
+    ends = Markup('<data value="{}">{}</data> to <data value="{}">{}</data>').format(
+        repr(estimate.low),
+        _true_minus(written(estimate.low, unit, signed=signed)),
+        repr(estimate.high),
+        _true_minus(written(estimate.high, unit, signed=signed)),
+    )
+    gap = Markup("<br>") if br else " "
+    return value + gap + Markup('<span class="interval">{}</span>').format(ends)
+
+
+def _true_minus(text: str) -> str:
+    return text.replace("-", "−") if len(text) > 1 else text.replace("-", "–")
+
+
+def _heats(results: Results) -> dict[str, list[Heat]]:
+    """Return the maps: one of the main rate for each intervention, others, and differences."""
+    columns = shape(results)[1]
+
+    def in_rows(cells: list[tuple[int, Estimate]]) -> list[list[tuple[int, Estimate]]]:
+        return [cells[start : start + columns] for start in range(0, len(cells), columns)]
+
+    kinds: dict[str, list[Heat]] = {"main": [], "other": [], "difference": []}
+    for number, measure in enumerate(m for m in cell_measures(results) if m.unit == "share"):
+        read = [(r, [(c.cell, measure.read(c)) for c in r.cells]) for r in results.interventions]
+        values = [e.value for _, cells in read for _, e in cells if e.value is not None]
+        scale = colours.rates_scale(values)
+        for result, cells in read:
+            overall = result.overall
+            worst = overall.balanced_worst_cell if asks_absent(results) else overall.worst_cell
+            kinds["main" if number == 0 else "other"].append(
+                Heat(
+                    f"{measure.label}, {result.intervention}", measure.name, measure.unit, False,
+                    in_rows(cells), scale, worst if number == 0 else None,
+                )
+            )  # fmt: skip
+    main = cell_measures(results)[0]
+    changes = [
+        (f"{main.label}, {c.b} minus {c.a}", [(x.cell, main.read(x)) for x in c.cells])
+        for c in results.comparisons
+    ]
+    ends = [e.value for _, cells in changes for _, e in cells if e.value is not None]
+    scale = colours.differences_scale(ends)
+    kinds["difference"] = [
+        Heat(title, main.name, main.unit, True, in_rows(cells), scale) for title, cells in changes
+    ]
+    return kinds
+
+
+def _scale_steps(scale: colours.Scale, steps: int = 24) -> list[str]:
+    width = (scale.high - scale.low) / (steps - 1)
+    return [colours.hexadecimal(scale.colour(scale.low + k * width)) for k in range(steps)]
+
+
+def _comparison_pictures(results: Results) -> dict[str, str]:
+    """Return the comparison as data URIs for wide and narrow, light and dark, and its alt text."""
+    found = {}
+    for width, columns in (("wide", 2), ("narrow", 1)):
+        picture = figures.comparison_picture(results, columns)
+        found["alt"] = picture.alt
+        light = picture.svg()
+        for theme in (figures.LIGHT, figures.DARK):
+            data = base64.b64encode(figures.recoloured(light, theme)).decode()
+            found[f"{width}_{theme.name}"] = f"data:image/svg+xml;base64,{data}"
+    return found
+
+
+def _flat(values: Any, prefix: str = "") -> list[tuple[str, str]]:
+    """Return nested settings as (dotted name, text)."""
+    found: list[tuple[str, str]] = []
+    for name, value in values.items():
+        path = f"{prefix}{name}"
+        if isinstance(value, dict) and value:
+            found += _flat(value, f"{path}.")
+        else:
+            text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+            found.append((path, text))
+    return found
+
+
+def _letter(number: int) -> str:
+    letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+    return letters[number] if number < len(letters) else f"Z{number - 25}"

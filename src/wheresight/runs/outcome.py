@@ -1,0 +1,65 @@
+"""From a folder's records to results.json and report.html; no model is needed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from wheresight.errors import WheresightError
+from wheresight.runs.progress import Progress, Silent
+from wheresight.runs.results import Environment, Results, write
+from wheresight.runs.store import RunFolder
+
+if TYPE_CHECKING:
+    from wheresight.report.thumbnails import Render
+
+
+def summarise_folder(
+    folder: RunFolder,
+    *,
+    render: Render | None = None,
+    replicates: int = 2000,
+    progress: Progress | None = None,
+) -> tuple[Results, Path]:
+    """Make results.json and report.html from a folder's records; no model is needed.
+
+    Args:
+        folder: the run.
+        render: recipe JSON to picture, or None to try the run's own source.
+        replicates: bootstrap replicates.
+    """
+    from wheresight.report.build import write_report
+    from wheresight.runs.summarise import summarise
+
+    progress = progress or Silent()
+    manifest = folder.manifest()
+    records = folder.read()
+    progress.say(f"Computing intervals from {records.num_rows:,} records")
+    identity = manifest["identity"]
+    results = summarise(
+        records,
+        configuration=identity,
+        environment=Environment.model_validate(manifest["environment"]),
+        command=manifest["request"]["command"],
+        replicates=replicates,
+    )
+    write(results, folder.path)
+    progress.say("Drawing the report")
+    report = write_report(folder.path, results, records, render or _renderer(identity))
+    return results, report
+
+
+def _renderer(identity: dict[str, Any]) -> Render | None:
+    """Draws composites from the run's own source, if it is still there and unchanged."""
+    from wheresight.stimuli.composites import Recipe
+    from wheresight.stimuli.render import Renderer
+    from wheresight.stimuli.sources import open_source
+
+    try:
+        source = open_source(identity["source"])  # the name carries columns and sample
+    except WheresightError:
+        return None  # the report says that pictures could not be drawn
+    if source.fingerprint != identity["source_fingerprint"]:
+        return None
+    renderer = Renderer(source)
+    return lambda recipe: renderer.render(Recipe.from_json(recipe))
