@@ -262,28 +262,52 @@ def test_rows_of_a_cache_may_be_repeated_and_reordered(
     assert (got - want).abs().max() < 5e-5
 
 
+@pytest.mark.parametrize("which", ["llava", "qwen"])
 @pytest.mark.parametrize("way", ["select", "reorder"])
 def test_an_image_that_comes_after_rows_were_reordered(
-    make_model: Any, make_batch: Any, reference: Any, way: str
+    make_model: Any, make_batch: Any, reference: Any, way: str, which: str
 ) -> None:
     """There the whole history is thought through again, so all of it must have followed."""
-    model = make_model("llava")
-    batch = make_batch("llava", [[3, "i", 7, "i", 2], [1, "i", 4, "i", 2]])
+    model = make_model(which)
+    rows = {
+        "llava": [[3, "i", 7, "i", 2], [1, "i", 4, "i", 2]],
+        # As many tokens in other grids: only the ids tell these images apart.
+        "qwen": [[3, (2, 3), 4, (2, 3), 2], [3, (1, 6), 4, (1, 6), 2]],
+    }
+    batch = make_batch(which, rows[which])
     turned = copy.deepcopy(batch)
     turned.images.reverse()
-    for key in ("input_ids", "attention_mask"):
-        turned.inputs[key] = batch.inputs[key].flip(0)
-    turned.inputs["pixel_values"] = batch.inputs["pixel_values"][[2, 3, 0, 1]]
-    edge = batch.images[0][0][0] + 9 + 3
+    for key in ("input_ids", "attention_mask", "mm_token_type_ids"):
+        if key in batch.inputs:
+            turned.inputs[key] = batch.inputs[key].flip(0)
+    turned.inputs["pixel_values"] = torch.cat(batch.inputs["pixel_values"].chunk(2)[::-1])
+    if which == "qwen":
+        turned.inputs["image_grid_thw"] = batch.inputs["image_grid_thw"][[2, 3, 0, 1]]
+    edge = batch.images[0][0][0] + batch.images[0][0][1] + 3
     length = batch.inputs["input_ids"].shape[1]
+    ids = [stock_ids(model, b) if which == "qwen" else None for b in (batch, turned)]
     with torch.no_grad(), wheresight.intervene(model, "bapa"):
-        cache = model(**piece(model, "llava", batch, 0, edge)).past_key_values
+        cache = model(**piece(model, which, batch, 0, edge, ids[0])).past_key_values
         order = torch.tensor([1, 0])
         cache.reorder_cache(order) if way == "reorder" else cache.batch_select_indices(order)
-        rest = piece(model, "llava", turned, edge, length)
+        rest = piece(model, which, turned, edge, length, ids[1])
         got = model(**rest, past_key_values=cache).logits
     want = expected(model, turned, reference)[:, edge:]
     assert (got - want).abs().max() < 5e-5
+
+
+def test_a_cache_cut_back_to_before_the_image_is_text_again(
+    make_model: Any, make_batch: Any
+) -> None:
+    model, batch = make_model("llava"), make_batch("llava", [[3, "i", 4]])
+    tokens = batch.inputs["input_ids"][:, [0, 1, 13, 14, 15]]
+    with torch.no_grad():
+        plain = model(input_ids=tokens).logits[:, 2:]
+        with wheresight.intervene(model, "bapa"):
+            cache = model(**batch.inputs).past_key_values
+            cache.crop(-14)
+            got = model(input_ids=tokens[:, 2:], past_key_values=cache).logits
+    assert (got - plain).abs().max() < 2e-5
 
 
 def test_a_cut_cache_forgets(family: str, make_model: Any, make_batch: Any, reference: Any) -> None:

@@ -198,6 +198,19 @@ def test_a_cache_of_a_failed_call_is_refused(make_model: Any, make_batch: Any) -
             model(input_ids=token, past_key_values=cache)
 
 
+def test_a_cache_of_another_intervention_is_refused(make_model: Any, make_batch: Any) -> None:
+    model, batch = make_model("llava"), make_batch("llava", [[3, "i", 4]])
+    token = torch.tensor([[7]])
+    with torch.no_grad(), wheresight.intervene(model, "bapa"):
+        cache = model(**batch.inputs).past_key_values
+        with (
+            pytest.raises(ModelError, match=r"built under 'bapa' was given .* under 'bapa\+bend'"),
+            wheresight.intervene(model, Bend()),
+        ):
+            model(input_ids=token, past_key_values=cache)
+        model(input_ids=token, past_key_values=cache)
+
+
 def test_a_copy_made_inside_is_a_stock_model(
     family: str, rows: Any, make_model: Any, make_batch: Any
 ) -> None:

@@ -125,6 +125,10 @@ def test_trap_6_compiled_before_entering_and_compiled_inside(
             wheresight.intervene(before._orig_mod, "bapa"),
         ):
             before(**text.inputs)
+        # A block that is idle for no such reason is fine, whatever else has been compiled.
+        with wheresight.intervene(make_model("llava"), "bapa") as idle:
+            pass
+        assert idle.calls == 0
     torch.compiler.reset()
 
 

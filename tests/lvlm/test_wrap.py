@@ -60,13 +60,17 @@ def test_class_tokens_and_siglip_towers(make_model: Any) -> None:
         assert (tokens.height, tokens.width, tokens.loose) == (height, width, loose)
 
 
-@pytest.mark.parametrize("what", ["text", "base", "thing", "pixtral", "no_token", "qwen2_text"])
+@pytest.mark.parametrize(
+    "what", ["text", "base", "thing", "pixtral", "no_token", "qwen2_text", "bare"]
+)
 def test_what_cannot_be_wrapped(make_model: Any, what: str) -> None:
     model = make_model("llava")
     if what == "text":
         model, message = model.model.language_model, "Unknown model family 'llama'"
     elif what == "base":
         model, message = model.model, "A LlavaModel was given; expected the whole model"
+    elif what == "bare":
+        model, message = torch.nn.Linear(2, 2), "A Linear was given, which has no configuration"
     elif what == "thing":
         model, message = "llava-hf/x", "A str was given; expected a transformers model"
     elif what == "pixtral":

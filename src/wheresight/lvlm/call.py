@@ -22,15 +22,18 @@ class Call:
 
     Attributes:
         batch, tokens: rows and columns of this call's own tokens.
-        past: columns already in the cache.
+        cache: the key-value cache that was given, or None.
+        past: columns already in it.
         history: the record of the cache, None if it is empty or there is none.
-        new_images: True if there may be image tokens among this call's own.
+        new_images: True if there are image tokens among this call's own.
+        chunk: see `layout`; None if it has not been asked for yet.
         fired: the seams that have acted so far.
         made: what each seam keeps for the rest of the call, by its name.
     """
 
     batch: int
     tokens: int
+    cache: Any
     past: int
     history: History | None
     new_images: bool
@@ -41,8 +44,7 @@ class Call:
     def layout(self) -> Layout:
         """Of the history and this call's tokens: B rows, past + tokens columns."""
         if self.chunk is None:
-            if self.history is None:  # a decode step always has one; see `begin`
-                raise AssertionError("no layout of a call without history")
+            assert self.history is not None, "only a call over a cache is begun without a layout"
             self.chunk = self.history.full_layout().extended(self.tokens)
         return self.chunk
 
@@ -80,10 +82,10 @@ def begin(lvlm: LVLM, inputs: Mapping[str, Any], spec: str) -> Call:
         )
     # A placeholder id that the model itself wrote, or that was guessed ahead of it, has no image.
     if history is not None and not features:
-        return Call(batch, tokens, past, history, new_images=False, chunk=None)
+        return Call(batch, tokens, cache, past, history, new_images=False, chunk=None)
     layout = _look(lvlm, inputs, history, past)
     new_images = any(spans and spans[-1].stop > past for spans in layout.images)
-    return Call(batch, tokens, past, history, new_images, layout)
+    return Call(batch, tokens, cache, past, history, new_images, layout)
 
 
 def check(lvlm: LVLM, inputs: Mapping[str, Any]) -> None:

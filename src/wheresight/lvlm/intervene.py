@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import inspect
 import sys
 from collections.abc import Iterator, Mapping
@@ -55,7 +56,7 @@ def intervene(model: Any, spec: Spec) -> Iterator[Active]:
         SpecError: a spec that cannot be read.
         ModelError: on entering, a model that cannot be served. In a call: inputs without
             `input_ids`; a key-value cache built outside or under something else; a seam that was
-            not reached. On leaving: no call was seen although compiled code has run.
+            not reached. On leaving: no call was seen, but the model had been compiled.
     """
     wanted = parse(spec)
     lvlm = wrap(model)
@@ -63,15 +64,15 @@ def intervene(model: Any, spec: Spec) -> Iterator[Active]:
     tracker = _TRACKERS.get(id(lvlm.core)) or _Tracker(lvlm)
     # Until the outermost block is left, this table keeps the model alive, and so its id its own.
     _TRACKERS[id(lvlm.core)] = tracker
-    graphs = _graphs_compiled()
-    active = tracker.push(wanted)
+    active = Active(parse([*tracker.wanted(), *wanted]))
     try:
+        tracker.push(active, wanted)
         yield active
-        if not active.calls and (graphs or _graphs_compiled()) and tracker.seams:
+        if not active.calls and tracker.seams and _compiled_elsewhere(lvlm):
             raise ModelError(
-                f"No forward call was seen under {active.spec!r}, but compiled code exists: a "
-                "model compiled before entering silently ignores interventions. Enter first, "
-                "then compile; or leave out a block in which no model runs."
+                f"No forward call was seen under {active.spec!r}, but a compiled form of this "
+                "model exists: code compiled before entering silently ignores interventions. "
+                "Enter first, then compile; or leave out a block in which no model runs."
             )
     finally:
         tracker.pop(active)
@@ -102,12 +103,12 @@ class _Tracker:
         twin.stack, twin.seams = [], []
         return twin
 
-    def push(self, wanted: tuple[Intervention, ...]) -> Active:
-        everything = [i for _, own in self.stack for i in own] + list(wanted)
-        active = Active(parse(everything))
+    def wanted(self) -> list[Intervention]:
+        return [i for _, own in self.stack for i in own]
+
+    def push(self, active: Active, wanted: tuple[Intervention, ...]) -> None:
         self.stack.append((active, wanted))
         self._install()
-        return active
 
     def pop(self, active: Active) -> None:
         self.stack = [(a, own) for a, own in self.stack if a is not active]
@@ -119,7 +120,7 @@ class _Tracker:
         self.handles, self.seams, self.spec = [], [], "none"
         if not self.stack:
             return
-        interventions = parse([i for _, own in self.stack for i in own])
+        interventions = parse(self.wanted())
         self.spec = canonical(interventions)
         self.handles = [
             self.base.register_forward_pre_hook(self.before, with_kwargs=True),
@@ -168,20 +169,14 @@ class _Tracker:
                     "output is that of the stock model. A part of it was probably compiled before "
                     "entering: enter first, then compile."
                 )
-        cache = _cache_in(out, kwargs)
+        values = out.values() if isinstance(out, Mapping) else out
+        cache = next((v for v in (call.cache, *values) if isinstance(v, Cache)), None)
         if cache is None:
             return
         history = commit(self.lvlm, call, self.spec)
         for seam in self.seams:
             seam.commit(call, history)
         attach(cache, history)
-
-
-def _cache_in(out: Any, kwargs: dict[str, Any]) -> Cache | None:
-    if isinstance(given := kwargs.get("past_key_values"), Cache):
-        return given
-    values = out.values() if isinstance(out, Mapping) else out
-    return next((v for v in values if isinstance(v, Cache)), None)
 
 
 def _refuse_compiled(lvlm: LVLM) -> None:
@@ -193,6 +188,17 @@ def _refuse_compiled(lvlm: LVLM) -> None:
             )
 
 
-def _graphs_compiled() -> int:
-    dynamo = sys.modules.get("torch._dynamo.utils")
-    return int(dynamo.counters["stats"]["unique_graphs"]) if dynamo is not None else 0
+def _compiled_elsewhere(lvlm: LVLM) -> bool:
+    """True if some torch.compile wrapper around this model, or a part of it, is alive.
+
+    The model does not know of it, so it is looked for among all objects: slow, but only a block
+    that saw no call comes here.
+    """
+    dynamo = sys.modules.get("torch._dynamo.eval_frame")
+    if dynamo is None:
+        return False
+    parts = {id(module) for module in lvlm.model.modules()}
+    return any(
+        issubclass(type(found), dynamo.OptimizedModule) and id(found._orig_mod) in parts
+        for found in gc.get_objects()
+    )

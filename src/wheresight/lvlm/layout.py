@@ -133,6 +133,13 @@ class Layout:
         """(B, T) bool: which tokens are of one of these kinds."""
         return torch.isin(self.kind, torch.tensor(kinds, device=self.kind.device))
 
+    def to(self, device: torch.device) -> Layout:
+        """The layout with its tensors on this device; itself if they are."""
+        if self.kind.device == device:
+            return self
+        kind, image, row, column = (t.to(device) for t in self._tensors)
+        return Layout(kind, image, row, column, self.images)
+
     def take(self, rows: torch.Tensor) -> Layout:
         """The layout of a batch made of these rows of this one, in this order, repeats allowed."""
         rows = rows.to(self.kind.device)

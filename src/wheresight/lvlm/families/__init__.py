@@ -89,7 +89,13 @@ def family_for_model(model: Any) -> Family:
     Raises:
         ModelError: as `family_for_config`; also for a part of a model, such as its base module.
     """
-    family = family_for_config(getattr(model, "config", None))
+    config = getattr(model, "config", None)
+    if config is None:
+        raise ModelError(
+            f"A {type(model).__name__} was given, which has no configuration; expected a "
+            "transformers model. If it is wrapped (DistributedDataParallel), give the model inside."
+        )
+    family = family_for_config(config)
     classes = {c.__name__ for c in type(model).__mro__}
     if family.model_class not in classes:
         raise ModelError(

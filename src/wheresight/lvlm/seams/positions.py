@@ -72,7 +72,8 @@ class PositionSeam(Seam):
         if history is not None and history.offset is not None and not call.new_images:
             # A decode step: text goes on at a constant distance from where it would have been.
             return rows + history.offset, rows
-        layout = call.layout()
+        # A model spread over devices counts positions where its language model begins.
+        layout = call.layout().to(rows.device)
         if layout.most_images == 0:
             return None, rows
         ids = rows if history is None else torch.cat([history.full_ids(), rows], -1)
