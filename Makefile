@@ -8,7 +8,7 @@ PIP    := $(BIN)/pip install --disable-pip-version-check --quiet
 
 # The main job: the grid probe on the shipped pocket model, with and without BaPA.
 demo: $(VENV)/.installed
-	$(BIN)/wheresight probe --model pocket --source pocket --items 200 \
+	$(BIN)/wheresight probe --model pocket --source pocket --items 400 \
 		--intervention none --intervention bapa --out demo
 
 test: $(VENV)/.installed-dev

@@ -1,0 +1,151 @@
+"""`wheresight pocket`: train the small shipped model anew, measure it, or show its card."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="The small LVLM that comes with the package: train it anew, measure it, show its card.",
+)
+
+
+@app.command()
+def train(
+    out: Annotated[Path, typer.Option("--out", help="Folder to write.")] = Path("pocket-model"),
+    seed: Annotated[
+        int | None, typer.Option("--seed", help="Seed; default: that of the shipped weights.")
+    ] = None,
+    preset: Annotated[
+        str, typer.Option("--preset", help="full (the shipped recipe) or smoke (about a minute).")
+    ] = "full",
+    evaluate: Annotated[
+        bool, typer.Option("--evaluate/--no-evaluate", help="Measure the saved folder too.")
+    ] = True,
+) -> None:
+    """Train from scratch on this machine's CPU; the defaults remake the shipped weights."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    from wheresight.pocket.recipe import preset as find
+
+    recipe = find(preset, seed)
+    from wheresight.pocket.train import train as run
+
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("{task.description:>8}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
+    with Progress(*columns, console=console) as progress:
+        bars = {
+            "tower": progress.add_task("tower", total=recipe.tower_steps, note=""),
+            "decoder": progress.add_task(
+                "decoder", total=recipe.decoder_steps, note="", start=False
+            ),
+        }
+
+        def report(phase: str, step: int, steps: int, values: dict[str, float]) -> None:
+            progress.start_task(bars[phase])
+            shown = {
+                "loss": "loss",
+                "patches_right": "patches",
+                "yes_no": "yes/no",
+                "words": "words",
+            }
+            note = "  ".join(f"{text} {values[k]:.3f}" for k, text in shown.items() if k in values)
+            progress.update(bars[phase], completed=step, total=steps, note=note)
+
+        def say(text: str) -> None:
+            progress.console.print(text)
+
+        training = run(recipe, out, report, evaluate=evaluate and preset == "full", say=say)
+    from wheresight.pocket.curves import draw_curves
+
+    draw_curves(training["curves"], out / "curves.png")
+    console.print(f"{out} written in {training['seconds']['all'] / 60:.1f} minutes.")
+    if "evaluation" in training:
+        console.print(_table(training["evaluation"]))
+
+
+@app.command()
+def evaluate(
+    folder: Annotated[
+        Path | None, typer.Argument(help="Folder of a pocket model; default: the shipped one.")
+    ] = None,
+    grids: Annotated[int, typer.Option("--grids", min=1, help="3x3 grids.")] = 300,
+    scenes: Annotated[int, typer.Option("--scenes", min=1, help="Natural scenes.")] = 600,
+    seed: Annotated[int, typer.Option("--seed")] = 7,
+    as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
+) -> None:
+    """Measure a folder against the bars (about two minutes for the defaults on 2 cores)."""
+    import json
+
+    from rich.console import Console
+
+    from wheresight.pocket import model_folder
+    from wheresight.pocket.evaluate import evaluate_folder
+
+    console = Console(stderr=True)
+    result = evaluate_folder(
+        folder or model_folder(), grids, scenes, seed, progress=lambda text: console.print(text)
+    )
+    if as_json:
+        typer.echo(json.dumps(result, indent=1))
+    else:
+        Console().print(_table(result))
+
+
+@app.command()
+def card(
+    folder: Annotated[
+        Path | None, typer.Argument(help="Folder of a pocket model; default: the shipped one.")
+    ] = None,
+) -> None:
+    """Print the model card."""
+    from wheresight.errors import ModelError
+    from wheresight.pocket import model_folder
+
+    path = (folder or model_folder()) / "README.md"
+    if not path.is_file():
+        raise ModelError(f"There is no model card at {path}. Give the folder of a pocket model.")
+    typer.echo(path.read_text(encoding="utf-8"))
+
+
+def _table(evaluation: dict[str, Any]) -> Any:
+    """All bars, then all tasks and grids, as one rich table."""
+    from rich.table import Table
+
+    table = Table(title="Pocket LVLM, measured on the saved folder")
+    for heading in ("what", "bar", "measured", "n", "met"):
+        table.add_column(heading, justify="left" if heading == "what" else "right")
+    for name, bar in evaluation["bars"].items():
+        table.add_row(
+            name, f"{bar['bar']:.2f}", f"{bar['measured']:.3f}", "", "yes" if bar["met"] else "no"
+        )
+    table.add_section()
+    for name, grid in evaluation["grid"].items():
+        for key in ("hit_mean", "false_alarm", "auc_mean", "hit_spread", "margin_spread"):
+            label = f"grid, {name}: {key.replace('_', ' ')}"
+            table.add_row(label, "", f"{grid[key]:.3f}", str(grid["n"]), "")
+    table.add_section()
+    for wording, tasks in evaluation["tasks"].items():
+        for task, row in tasks.items():
+            table.add_row(
+                f"{task} ({wording})", "", f"{row['accuracy']:.3f}", f"{row['n']:.0f}", ""
+            )
+    return table

@@ -1,0 +1,100 @@
+"""Every number of the training, in one frozen dataclass."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """The recipe of the pocket LVLM; the defaults are those of the shipped weights.
+
+    Sizes: ``image_size`` px pictures give ``(image_size / patch_size)**2`` image tokens.
+    Steps: the tower learns for ``tower_steps`` of ``tower_batch`` pictures, then is frozen with
+    its projector while the decoder learns for ``decoder_steps`` of ``decoder_batch`` pictures
+    with ``questions`` questions each.
+    """
+
+    seed: int = 20260
+    threads: int = 2
+    bfloat16: bool = True
+
+    image_size: int = 96
+    patch_size: int = 16
+    tower_width: int = 224
+    tower_layers: int = 6
+    tower_heads: int = 4
+    tower_mlp: int = 640
+    width: int = 256
+    layers: int = 5
+    heads: int = 4
+    mlp: int = 640
+    rope_theta: float = 10_000.0
+    vocabulary: int = 2_000
+    embedding_std: float = 0.1
+    place_std: float = 0.3
+
+    tower_steps: int = 4_000
+    tower_batch: int = 64
+    tower_rate: float = 6e-3
+    tower_warmup: int = 100
+    tower_weight_decay: float = 0.05
+    temperature: float = 0.06
+    pull: float = 0.5
+    position_weight: float = 0.3
+
+    place_share: float = 0.45
+    place_batches: int = 24
+
+    decoder_steps: int = 5_200
+    decoder_batch: int = 16
+    decoder_rate: float = 2e-3
+    word_rate_share: float = 0.2
+    decoder_warmup: int = 150
+    decoder_weight_decay: float = 0.02
+    questions: int = 16
+    many_objects_from: int = 528
+    long_questions_from: int = 1_100
+    relations_from: int = 2_000
+    five_objects_from: int = 2_200
+    first_cycle: int = 4_400  # the cosine that steps before ``restart_at`` are on
+    restart_at: int = 3_000  # the rate goes up to its peak once more, and "where" comes first
+    pairs_from: int = 4_000
+    multi_turn_share: float = 0.05
+    gradient_norm: float = 1.0
+
+    grid_share: float = 0.08
+    centre_spread: float = 0.24
+    log_every: int = 50
+
+    def to_dict(self) -> dict[str, Any]:
+        """The recipe as plain JSON values."""
+        return asdict(self)
+
+
+def preset(name: str, seed: int | None = None) -> Recipe:
+    """A recipe by name: ``full`` (the shipped weights) or ``smoke`` (about a minute, for tests)."""
+    from wheresight.errors import WheresightError
+
+    recipes = {
+        "full": Recipe(),
+        "smoke": Recipe(
+            tower_steps=60,
+            tower_batch=32,
+            tower_warmup=10,
+            decoder_steps=60,
+            decoder_batch=8,
+            decoder_warmup=10,
+            many_objects_from=40,
+            long_questions_from=50,
+            first_cycle=60,
+            restart_at=60,
+            questions=8,
+            log_every=10,
+        ),
+    }
+    if name not in recipes:
+        raise WheresightError(f"Unknown preset {name!r}. Known: {', '.join(recipes)}.")
+    recipe = recipes[name]
+    return recipe if seed is None else replace(recipe, seed=seed)

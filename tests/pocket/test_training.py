@@ -1,0 +1,48 @@
+"""The recipe runs from end to end: losses fall, and the folder loads and answers."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from PIL import Image
+from typer.testing import CliRunner
+
+from wheresight.cli.pocket import app
+from wheresight.errors import WheresightError
+from wheresight.pocket.recipe import Recipe, preset
+
+
+def test_presets():
+    assert preset("full") == Recipe()
+    assert preset("smoke", seed=5).seed == 5
+    with pytest.raises(WheresightError, match="full, smoke"):
+        preset("huge")
+
+
+def test_smoke_training_from_the_command_line(tmp_path):
+    threads = torch.get_num_threads()
+    out = tmp_path / "model"
+    try:
+        result = CliRunner().invoke(app, ["train", "--preset", "smoke", "--out", str(out)])
+    finally:
+        torch.set_num_threads(threads)
+    assert result.exit_code == 0, result.output
+    curves = json.loads((out / "training.json").read_text())["curves"]
+    for phase in ("tower", "decoder"):
+        assert curves[phase][-1]["loss"] < 0.9 * curves[phase][0]["loss"], phase
+    assert (out / "curves.png").stat().st_size > 1_000
+
+    from transformers import AutoModelForImageTextToText, AutoProcessor
+
+    model = AutoModelForImageTextToText.from_pretrained(out)
+    processor = AutoProcessor.from_pretrained(out)
+    words = [{"type": "image"}, {"type": "text", "text": "is pizza"}]
+    prompt = processor.apply_chat_template(
+        [{"role": "user", "content": words}], add_generation_prompt=True
+    )
+    inputs = processor(images=Image.new("RGB", (200, 120)), text=prompt, return_tensors="pt")
+    ids = model.generate(**inputs, max_new_tokens=3)
+    assert ids.shape[1] > inputs["input_ids"].shape[1]
+    assert "recipe" in CliRunner().invoke(app, ["card", str(out)]).output.lower()
