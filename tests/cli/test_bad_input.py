@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-SMALL = ("--items", "2", "--grid", "1x2", "--replicates", "50")
+SMALL = ("--items", "2", "--grid", "1x2", "--replicates", "100")
 
 
 def wheresight(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -61,6 +61,9 @@ def pictures(tmp_path: Path) -> Path:
         (("--device", "cuda:99"), "The device 'cuda:99' cannot be used here"),
         (("--batch-size", "0"), "expected 1 or more"),
         (("--items", "0"), "expected 1 or more"),
+        (("--replicates", "5"), "at least 100 replicates"),
+        (("--tile", "500"), "Expected tiles of at most"),
+        (("--jitter", "40"), "A jitter of 40 px"),
         (("--source", "folder:/does/not/exist"), "/does/not/exist"),
         (("--model", "nobody/nothing"), "could not be loaded"),
     ],
@@ -85,7 +88,7 @@ def test_a_truncated_picture_is_named(pictures: Path, tmp_path: Path) -> None:
     whole = (pictures / "3.png").read_bytes()
     (pictures / "3.png").write_bytes(whole[: len(whole) // 2])
     probe = ("probe", "--out", str(tmp_path / "run"), "--source", f"folder:{pictures}")
-    assert "3.png" in refused(*probe, "--items", "8", "--grid", "2x2", "--replicates", "50")
+    assert "3.png" in refused(*probe, "--items", "8", "--grid", "2x2", "--replicates", "100")
 
 
 def test_outputs_that_cannot_be_used(tmp_path: Path) -> None:
@@ -93,7 +96,7 @@ def test_outputs_that_cannot_be_used(tmp_path: Path) -> None:
     file.write_text("mine")
     assert "is a file; expected a folder" in refused("probe", "--out", str(file), *SMALL)
     assert file.read_text() == "mine"
-    # The system's own read-only file system: root may write anywhere else.
+    # A file system of the kernel's that takes no folders: root may write anywhere else.
     assert "cannot be written" in refused("probe", "--out", "/proc/wheresight", *SMALL)
     assert "holds no run" in refused("report", str(tmp_path))
 

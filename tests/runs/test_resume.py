@@ -21,7 +21,7 @@ ITEMS = 40  # four units an intervention
 
 def command(out: Path, *more: str) -> list[str]:
     probe = [sys.executable, "-m", "wheresight", "probe", "--model", "pocket", "--out", str(out)]
-    return [*probe, "--items", str(ITEMS), "-i", "none", "-i", "bapa", "--replicates", "50", *more]
+    return [*probe, "--items", str(ITEMS), "-i", "none", "-i", "bapa", "--replicates", "100", *more]
 
 
 def run(out: Path, *more: str) -> subprocess.CompletedProcess[str]:
@@ -84,7 +84,7 @@ def test_a_damaged_part_is_named_and_computed_again(undisturbed: tuple[Path, pa.
     )
     assert report.returncode == 2
     assert part.name in report.stderr
-    said = run(out, "--replicates", "50").stdout.replace("\n", " ")
+    said = run(out, "--replicates", "100").stdout.replace("\n", " ")
     assert "is damaged; it is set aside and computed again" in said
     assert RunFolder(out).read().equals(records)
 
@@ -122,7 +122,7 @@ def test_one_thread_or_two_and_batches_of_any_size_agree(
 def test_the_report_needs_no_model(undisturbed: tuple[Path, pa.Table]) -> None:
     out, _ = undisturbed
     code = (
-        "import sys; sys.argv = ['wheresight', 'report', sys.argv[1], '--replicates', '50']\n"
+        "import sys; sys.argv = ['wheresight', 'report', sys.argv[1], '--replicates', '100']\n"
         "from wheresight.cli.main import app\n"
         "try: app()\n"
         "except SystemExit as e: assert not e.code, e.code\n"

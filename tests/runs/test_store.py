@@ -57,6 +57,11 @@ def test_what_is_written_is_read_back_in_order(folder: RunFolder) -> None:
     assert table.equals(folder.read())
 
 
+def test_a_run_without_records_gives_way(folder: RunFolder) -> None:
+    folder.prepare({"model": "b"}, {"command": "probe"})
+    assert folder.manifest()["identity"] == {"model": "b"}
+
+
 def test_the_same_run_goes_on_and_another_is_refused(folder: RunFolder) -> None:
     folder.write("a", rows(3))
     before = folder.read()
@@ -107,6 +112,8 @@ def test_an_output_that_is_a_file_or_is_not_ours_is_refused(tmp_path: Path) -> N
     file.write_text("mine")
     with pytest.raises(RunError, match="is a file; expected a folder"):
         RunFolder(file).prepare({}, {})
+    with pytest.raises(RunError, match="is a file; expected a folder"), RunFolder(file).lock():
+        pass
     with pytest.raises(RunError, match="something on the way to it is a file"):
         RunFolder(file / "below").prepare({}, {})
     other = tmp_path / "other"

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import pickle
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from safetensors import SafetensorError
 
 from wheresight.errors import ModelError, unknown_name
 from wheresight.lvlm.prompts import check_chat_template
@@ -201,7 +204,15 @@ def _device(asked: str | None) -> Any:
 def _from_hub(name: str, loader: Callable[..., Any], place: str, **options: Any) -> Any:
     try:
         return loader(place, **options)
-    except (OSError, ValueError, ImportError, KeyError) as error:
+    except (
+        OSError,
+        ValueError,
+        ImportError,
+        KeyError,
+        RuntimeError,
+        pickle.UnpicklingError,
+        SafetensorError,
+    ) as error:
         reason = " ".join(str(error).split())
         if len(reason) > 300:
             reason = reason[:300] + " ..."

@@ -66,7 +66,7 @@ def _recipe(training: dict[str, Any]) -> str:
 {parts["all"] / 1e6:.1f} M parameters (tower {parts["tower"] / 1e6:.1f}, projector
 {parts["projector"] / 1e6:.2f}, decoder {parts["decoder"] / 1e6:.1f}); {recipe["image_size"]} px
 pictures, {(recipe["image_size"] // recipe["patch_size"]) ** 2} image tokens; seed {recipe["seed"]}.
-`wheresight pocket train` makes these weights; it took {seconds["all"] / 60:.0f} minutes on
+`wheresight pocket train` follows this recipe; it took {seconds["all"] / 60:.0f} minutes on
 {recipe["threads"]} cores (tower {seconds["tower"] / 60:.0f}, decoder
 {seconds["decoder"] / 60:.0f}). Every number is in `training.json`.
 
@@ -80,8 +80,9 @@ pictures, {(recipe["image_size"] // recipe["patch_size"]) ** 2} image tokens; se
    tower and projector are frozen.
 3. Decoder, {recipe["decoder_steps"]:,} steps of {recipe["decoder_batch"]} pictures with
    {recipe["questions"]} questions each, all in parallel: every question sees the picture and
-   itself. Few things and short wordings first. {recipe["multi_turn_share"]:.0%} of the steps are
-   true conversations.
+   itself. Few things and short wordings first, then what is at a cell, then where a named thing
+   is, then how two named things stand to each other.
+   {recipe["multi_turn_share"]:.0%} of the steps are true conversations.
 
 Scenes are natural: one to a few things (at most 5 for the decoder, 6 for the tower), centres drawn
 from a normal distribution around the middle (standard deviation {recipe["centre_spread"]:.0%} of

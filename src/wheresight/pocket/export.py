@@ -59,7 +59,7 @@ def write_records(folder: Path, training: dict[str, Any]) -> None:
     """``training.json`` and the model card made from it."""
     from wheresight.pocket.card import render_card
 
-    text = json.dumps(training, indent=1, sort_keys=True, ensure_ascii=False)
+    text = json.dumps(training, indent=1, ensure_ascii=False)
     (folder / "training.json").write_text(text + "\n")
     (folder / "README.md").write_text(render_card(training))
 

@@ -61,6 +61,7 @@ class Recipe:
     first_cycle: int = 4_400  # the cosine that steps before ``restart_at`` are on
     restart_at: int = 3_000  # the rate goes up to its peak once more, and "where" comes first
     pairs_from: int = 4_000
+    fresh_starts: tuple[int, ...] = (2_000, 3_000)  # new optimizer state, new stream of scenes
     multi_turn_share: float = 0.05
     gradient_norm: float = 1.0
 
@@ -70,7 +71,8 @@ class Recipe:
 
     def to_dict(self) -> dict[str, Any]:
         """The recipe as plain JSON values."""
-        return asdict(self)
+        values = asdict(self)
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
 
 
 def preset(name: str, seed: int | None = None) -> Recipe:

@@ -83,13 +83,14 @@ def compose(pixels: np.ndarray, placed: list[Placed], things: Things, patch: int
 def background(rng: np.random.Generator, size: int) -> np.ndarray:
     """(S, S, 3) uint8: white, plain, a gradient, or soft noise."""
     kind = rng.random()
+    weight: np.ndarray
     if kind < 0.4:
         return np.full((size, size, 3), 255, dtype=np.uint8)
     low = 120 if rng.random() < 0.85 else 0
     first = rng.integers(low, 256, 3).astype(np.float32)
     if kind < 0.65:
         return np.broadcast_to(first, (size, size, 3)).astype(np.uint8)
-    second = rng.integers(low, 256, 3).astype(np.float32)
+    second: np.ndarray = rng.integers(low, 256, 3).astype(np.float32)
     if kind < 0.85:
         ramp = np.linspace(0, 1, size, dtype=np.float32)
         across = ramp[:, None] if rng.random() < 0.5 else ramp[None, :]

@@ -74,21 +74,16 @@ def answer_loss(
 
 
 def train_decoder(
-    model: Any,
-    tokenizer: Any,
-    things: Things,
-    recipe: Recipe,
-    report: Report,
-    first_step: int = 0,
+    model: Any, tokenizer: Any, things: Things, recipe: Recipe, report: Report
 ) -> list[dict[str, float]]:
     """Train the decoder in place and return the curve.
 
-    With ``first_step`` the schedule is entered there, to go on from saved weights; scenes are then
-    drawn from another stream, and the optimizer starts afresh.
+    At ``recipe.fresh_starts`` the optimizer forgets its state and scenes come from another stream,
+    as they did where the run behind the shipped weights was stopped and taken up again.
     """
     import torch
 
-    rng = np.random.default_rng((recipe.seed, 3, first_step) if first_step else (recipe.seed, 3))
+    rng = np.random.default_rng((recipe.seed, 3))
     for parameter in model.parameters():
         parameter.requires_grad_(False)
     named = list(model.model.language_model.named_parameters())
@@ -102,7 +97,10 @@ def train_decoder(
     totals: dict[str, list[float]] = {}
     started = time.monotonic()
     model.train()
-    for step in range(first_step, recipe.decoder_steps):
+    for step in range(recipe.decoder_steps):
+        if step in recipe.fresh_starts:
+            rng = np.random.default_rng((recipe.seed, 3, step))
+            optimizer = MuonAndAdamW(named, recipe.decoder_weight_decay, recipe.word_rate_share)
         stage, most = stage_at(step, recipe)
         scenes = [
             sample_scene(rng, things, most, recipe.image_size, recipe.patch_size,

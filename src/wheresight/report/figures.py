@@ -297,6 +297,7 @@ def _dots(results: Results, shown: list[Measure], columns: int, theme: Theme) ->
             loc="left", fontsize=9, color=theme.text,
         )  # fmt: skip
         axes.margins(x=0.12)
+        axes.locator_params(axis="x", nbins=4)  # long labels such as 0.9985 must not meet
         axes.grid(axis="x", color=theme.faint, lw=0.5, alpha=0.5)
         if measure.unit == "squared":
             axes.axvline(0, color=theme.faint, lw=1)

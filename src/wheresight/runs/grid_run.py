@@ -17,6 +17,7 @@ from wheresight.runs.outcome import summarise_folder
 from wheresight.runs.progress import Progress, Silent
 from wheresight.runs.results import Environment, Results
 from wheresight.runs.store import RunFolder
+from wheresight.runs.summarise import check_bootstrap
 from wheresight.stimuli.composites import colour, fitting_tile, parse_grid
 from wheresight.stimuli.layouts import layout as find_layout
 from wheresight.stimuli.sources import open_source
@@ -114,6 +115,7 @@ def _open(request: GridRequest, progress: Progress) -> tuple[ModelCard, GridProb
         raise StimulusError(f"{request.items} items were asked for; expected 1 or more.")
     if request.batch_size < 1:
         raise RunError(f"The batch size {request.batch_size} was given; expected 1 or more.")
+    check_bootstrap(request.replicates)
     rows, columns = parse_grid(request.grid)
     find_layout(request.layout)
     colour(request.background)

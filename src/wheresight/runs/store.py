@@ -87,15 +87,12 @@ class RunFolder:
         Raises:
             RunError: if the path is a file, cannot be written, or holds a run that differs.
         """
-        if self.path.exists() and not self.path.is_dir():
-            raise RunError(
-                f"The output {str(self.path)!r} is a file; expected a folder, new or of this same "
-                "run. Choose another --out."
-            )
+        self._refuse_file()
         with _explained(self.path):
-            if self._manifest_file.exists():
+            # A run that has no record yet, because its model could not be loaded say, gives way.
+            if self._manifest_file.exists() and any(self.parts.glob("*.parquet")):
                 self._refuse_other(self.manifest()["identity"], identity)
-            elif self.path.is_dir() and any(f.name != ".lock" for f in self.path.iterdir()):
+            elif not self._manifest_file.exists() and self._holds_other_things():
                 raise RunError(
                     f"The output folder {str(self.path)!r} is not empty and holds no run of "
                     "wheresight. Choose an empty or new folder for --out."
@@ -118,6 +115,16 @@ class RunFolder:
     def _write_manifest(self, manifest: Mapping[str, Any]) -> None:
         self.write_text("run.json", json.dumps(manifest, indent=2, ensure_ascii=False) + "\n")
 
+    def _refuse_file(self) -> None:
+        if self.path.exists() and not self.path.is_dir():
+            raise RunError(
+                f"The output {str(self.path)!r} is a file; expected a folder, new or of this same "
+                "run. Choose another --out."
+            )
+
+    def _holds_other_things(self) -> bool:
+        return self.path.is_dir() and any(f.name != ".lock" for f in self.path.iterdir())
+
     def _refuse_other(self, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
         new = json.loads(json.dumps(new))
         differ = [k for k in sorted({*old, *new}) if old.get(k) != new.get(k)]
@@ -134,6 +141,7 @@ class RunFolder:
     @contextmanager
     def lock(self) -> Iterator[None]:
         """Hold the folder for one writer; RunError at once if another process holds it."""
+        self._refuse_file()
         with _explained(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
             held = filelock.FileLock(self.path / ".lock", timeout=0)
@@ -247,17 +255,15 @@ def _explained(path: Path) -> Iterator[None]:
                 f"The disk under {str(path)!r} is full. Finished records are safe: free some "
                 "space and repeat the same command, which goes on where it stopped."
             ) from None
-        if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
-            raise RunError(
-                f"The output folder {str(path)!r} cannot be written (permission or read-only "
-                "disk). Choose another --out."
-            ) from None
         if error.errno in (errno.ENOTDIR, errno.EEXIST):
             raise RunError(
                 f"The output {str(path)!r} cannot be made: something on the way to it is a file. "
                 "Choose another --out."
             ) from None
-        raise
+        reason = error.strerror or type(error).__name__
+        raise RunError(
+            f"The output folder {str(path)!r} cannot be written ({reason}). Choose another --out."
+        ) from None
 
 
 def _short(value: Any) -> str:

@@ -72,6 +72,15 @@ _NEED_NEGATIVES = (
 )
 
 
+def check_bootstrap(replicates: int, level: float = 0.95) -> None:
+    """Raise RunError unless a bootstrap can be made with these numbers."""
+    if replicates < 100 or not 0 < level < 1:
+        raise RunError(
+            f"The bootstrap got {replicates} replicates and level {level}; it needs at least 100 "
+            "replicates and a level between 0 and 1."
+        )
+
+
 def summarise(
     table: pa.Table,
     *,
@@ -107,11 +116,7 @@ def summarise(
     Raises:
         RunError: if records are missing, doubled or contradictory, or no item is complete.
     """
-    if replicates < 100 or not 0 < level < 1:
-        raise RunError(
-            f"The bootstrap got {replicates} replicates and level {level}; it needs at least 100 "
-            "replicates and a level between 0 and 1."
-        )
+    check_bootstrap(replicates, level)
     shape = _grid(grid, configuration)
     data = complete_items(table, protocol or configuration.get("protocol"), interventions, shape)
     pairs = _pairs(comparisons, data.interventions)
