@@ -15,13 +15,19 @@ class Protocol(StrEnum):
 
 
 def probe(
-    out: Annotated[str, typer.Option("--out", "-o", help="Folder for records and report.")],
+    out: Annotated[
+        str, typer.Option("--out", "-o", help="Folder for records and report.")
+    ] = "wheresight-probe",
     model: Annotated[
         str, typer.Option(help="pocket, a folder, or a hub id of a supported LVLM.")
     ] = "pocket",
     intervention: Annotated[
         list[str] | None,
-        typer.Option("--intervention", "-i", help="none, bapa, ... Repeat to compare several."),
+        typer.Option(
+            "--intervention",
+            "-i",
+            help="none, bapa, ... Repeat to compare several. Default: none and bapa.",
+        ),
     ] = None,
     source: Annotated[
         str,
@@ -99,7 +105,7 @@ def probe(
     }
     request = GridRequest(
         **{**options, "protocol": protocol.value},
-        interventions=tuple(intervention or ["none"]),
+        interventions=tuple(intervention or ["none", "bapa"]),
     )
     console = Console()
     outcome = run_grid(
