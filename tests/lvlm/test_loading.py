@@ -38,6 +38,13 @@ def test_the_revision_follows_content_not_place(copy: Path) -> None:
     assert revision(str(copy), object()) == look_up(str(copy)).revision
 
 
+def test_the_revision_does_not_follow_notes(copy: Path) -> None:
+    before = look_up(str(copy)).revision
+    (copy / "training.json").write_text("{}")
+    (copy / "README.md").write_text("another card")
+    assert look_up(str(copy)).revision == before
+
+
 def test_load_gives_a_stock_class_in_evaluation_mode() -> None:
     lvlm = wheresight.load("pocket", device="cpu")
     assert type(lvlm.model).__name__ == "LlavaForConditionalGeneration"

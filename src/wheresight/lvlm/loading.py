@@ -23,6 +23,19 @@ if TYPE_CHECKING:
 NAMED_MODELS = {"pocket": "wheresight.pocket:model_folder"}
 DTYPES = ("float32", "bfloat16", "float16", "float64")
 ATTENTIONS = ("sdpa", "eager", "flash_attention_2")
+# Files of a model that decide its answers; notes and cards beside them do not.
+_DECISIVE = (
+    "config.json",
+    "generation_config.json",
+    "*processor*config.json",
+    "*token*.json",
+    "vocab*",
+    "merges.txt",
+    "*.model",
+    "*.jinja",
+    "*.safetensors",
+    "*.bin",
+)
 # Weights smaller than this are hashed whole; larger ones by their headers, sizes and edges.
 _HASH_WHOLE_BELOW = 1 << 30
 
@@ -242,8 +255,7 @@ def revision(place: str, config: Any) -> str:
     if commit:
         return str(commit)
     digest = hashlib.sha256()
-    wanted = ("*.json", "*.jinja", "*.safetensors", "*.bin", "*.model")
-    files = sorted({file for pattern in wanted for file in Path(place).glob(pattern)})
+    files = sorted({file for pattern in _DECISIVE for file in Path(place).glob(pattern)})
     whole = sum(file.stat().st_size for file in files) < _HASH_WHOLE_BELOW
     for file in files:
         digest.update(f"{file.name}:{file.stat().st_size}:".encode())
