@@ -52,6 +52,7 @@ def test_load_gives_a_stock_class_in_evaluation_mode() -> None:
     assert not lvlm.model.training
     assert lvlm.dtype == torch.float32
     assert lvlm.name == "pocket"
+    assert lvlm.revision == look_up("pocket").revision
     assert lvlm.model.config._attn_implementation == "sdpa"
 
 

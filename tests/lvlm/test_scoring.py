@@ -309,6 +309,12 @@ def test_generated_text_begins_with_the_argmax(name: str) -> None:
         assert a.text is not None
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_only_image_features_are_kept_of_the_vision_tower(name: str) -> None:
+    encoded = Scorer(lvlm_of(name)).encode(queries())
+    assert list(encoded.features.keys()) == ["pooler_output"]
+
+
 def test_a_caption_that_holds_the_image_placeholder_is_refused() -> None:
     scorer = Scorer(lvlm_of("llava"))
     asked = [Query(queries(1)[0].picture, ("is there an <image> here",))]

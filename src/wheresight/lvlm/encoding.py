@@ -5,7 +5,6 @@ Legend: B rows (one per picture and question), T tokens.
 
 from __future__ import annotations
 
-import copy
 import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -103,14 +102,13 @@ class Encoder:
         owners = torch.tensor([row.picture for row in rows], device=ids.device)
         for key, value in encoded.image_inputs.items():
             inputs[key] = value[owners]
-        # A shallow copy with its own features: transformers changes what it is given in place.
-        features = copy.copy(encoded.features)
-        pooled = features.pooler_output
+        pooled = encoded.features.pooler_output
         if isinstance(pooled, torch.Tensor):
-            features.pooler_output = pooled[owners]
+            own: Any = pooled[owners]
         else:
-            features.pooler_output = [pooled[row.picture] for row in rows]
-        inputs["mm_encoder_outputs"] = {"image": features}
+            own = [pooled[row.picture] for row in rows]
+        # An object of its own for each call: transformers changes what it is given in place.
+        inputs["mm_encoder_outputs"] = {"image": type(encoded.features)(pooler_output=own)}
         return inputs
 
     def pad(
@@ -153,11 +151,7 @@ class Encoder:
         chosen["pixel_values"] = chosen["pixel_values"].to(self.lvlm.dtype)
         out = base.get_image_features(**chosen, return_dict=True)
         # Only what the language model takes is kept; hidden states of the tower can be large.
-        kept = copy.copy(out)
-        for name in ("hidden_states", "attentions"):
-            if getattr(kept, name, None) is not None:
-                setattr(kept, name, None)
-        return kept
+        return type(out)(pooler_output=out.pooler_output)
 
 
 def _ids_of(

@@ -171,7 +171,7 @@ def load(
         trust_remote_code=trust_remote_code,
     )
     wrapped: LVLM = wrap(weights.to(where).eval(), card.processor)
-    wrapped.name = card.name
+    wrapped.name, wrapped.revision = card.name, card.revision
     return wrapped
 
 
