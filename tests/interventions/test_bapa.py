@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import functools
+
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from wheresight.interventions.host import Host
 from wheresight.interventions.positions.bapa import BaPA
 from wheresight.lvlm.layout import ImageSpan, ImageTokens, Layout, layout_of
 
-bapa = BaPA().positions
+bapa = functools.partial(BaPA().positions, layer=0)
 
 
 def layout(length: int, *rows: list[tuple[int, int]]) -> Layout:
@@ -149,3 +152,24 @@ def test_a_prefix_needs_no_future(rows: list, m_rope: bool, length: int) -> None
         return
     part = bapa(old[..., :length], head)
     assert torch.equal(part, bapa(old, where)[..., :length])
+
+
+def test_text_only_keeps_rows_and_columns() -> None:
+    """One image of 2 x 3 at id 1 under M-RoPE: it stays, and text goes on at 2 instead of 4."""
+    layout = layout_of(((ImageSpan(1, 7, ImageTokens(2, 3)),),), None, torch.zeros(1, 9))
+    old = torch.tensor(
+        [
+            [[0, 1, 1, 1, 1, 1, 1, 4, 5]],
+            [[0, 1, 1, 1, 2, 2, 2, 4, 5]],
+            [[0, 1, 2, 3, 1, 2, 3, 4, 5]],
+        ]
+    )
+    new = BaPA(text_only=True).positions(old, layout, 0)
+    assert torch.equal(new[..., :7], old[..., :7])
+    assert new[..., 7:].tolist() == [[[2, 3]]] * 3
+
+
+def test_text_only_is_refused_on_a_line() -> None:
+    assert BaPA().refuses(Host("any")) is None
+    assert "M-RoPE" in (BaPA(text_only=True).refuses(Host("any")) or "")
+    assert BaPA(text_only=True).refuses(Host("any", rotary_rows=3)) is None

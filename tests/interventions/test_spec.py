@@ -22,6 +22,7 @@ from wheresight.interventions import (
     to_json,
 )
 from wheresight.interventions.base import SEAMS
+from wheresight.interventions.host import Host, refuse_unhosted
 from wheresight.interventions.positions.bapa import BaPA
 
 
@@ -30,6 +31,7 @@ class Turn(Intervention):
     """A method with one parameter of every type."""
 
     name: ClassVar[str] = "turn"
+    assigns: ClassVar[bool] = False
     angle: float = 0.5
     steps: int = 2
     far: bool = False
@@ -50,6 +52,7 @@ class Must(Intervention):
     """A method whose parameter has no default."""
 
     name: ClassVar[str] = "must"
+    assigns: ClassVar[bool] = False
     alpha: float
 
     def positions(self, ids: Any, layout: Any) -> Any:
@@ -66,7 +69,7 @@ def test_forms_of_one_spec() -> None:
     for spec in ("bapa", " bapa ", BaPA(), {"name": "bapa"}, ["bapa"], "none+bapa", [["bapa"]]):
         assert parse(spec) == (BaPA(),)
         assert canonical(spec) == "bapa"
-        assert to_json(spec) == [{"name": "bapa", "params": {}}]
+        assert to_json(spec) == [{"name": "bapa", "params": {"text_only": False, "layers": "all"}}]
 
 
 def test_nothing() -> None:
@@ -83,7 +86,8 @@ def test_parameters() -> None:
     assert parse("turn:3") == (Turn(3.0),)
     assert parse("turn:scale=2x") == (Turn(scale=2.0),)
     assert parse("must:alpha=2+turn:steps=1") == (Must(2.0), Turn(steps=1))
-    assert parse("bapa+turn") != parse("turn+bapa")  # one seam: as given
+    assert parse("must:2+turn") != parse("turn+must:2")  # one seam: as given
+    assert parse("turn+bapa") == parse("bapa+turn")  # what assigns ids before what rearranges them
     assert to_json("must:2") == [{"name": "must", "params": {"alpha": 2.0}}]
     assert to_json("turn")[0]["params"]["lambda"] == 1.0
 
@@ -98,7 +102,13 @@ turns = st.builds(
 )
 
 
-@given(st.lists(st.one_of(turns, st.just(BaPA()), st.builds(Must, st.floats(-9, 9))), max_size=4))
+@given(
+    st.lists(
+        st.one_of(turns, st.just(BaPA()), st.builds(Must, st.floats(-9, 9))),
+        max_size=4,
+        unique_by=type,
+    )
+)
 def test_string_and_json_come_back(parts: list[Intervention]) -> None:
     parsed = parse(parts)
     assert parse(canonical(parts)) == parsed
@@ -114,8 +124,17 @@ BAD = [
     ("+bapa", "does not begin with a name"),
     ("BaPA", "does not begin with a name"),
     ("bapa:", "'' is not of the form param=value"),
-    ("bapa:x=1", "'bapa' takes no parameters; 'x' was given"),
-    ("bapa:1", "'1' is not of the form param=value"),
+    ("none:x=1", "'none' takes no parameters; 'x' was given"),
+    ("none:1", "'1' is not of the form param=value"),
+    ("bapa:x=1", "Unknown parameter of 'bapa' 'x'. Known: layers, text_only."),
+    ("bapa:layers=0-", "layers of 'bapa' cannot be '0-': expected numbers such as 3, 0-15"),
+    ("bapa:layers=5-2", "cannot be '5-2'"),
+    ("bapa+bapa", "it is one method twice"),
+    ("bapa+cca", "both assign the positions"),
+    ("cca+mask:causal", "both set the mask"),
+    ("mask:ring+mask:causal", "it is one method twice"),
+    ("pool:2+drop:0.5", "both take image tokens away"),
+    ("adaptvis+shift:1", "one of them chooses by the first answer"),
     ("turn:angel=1", "Did you mean 'angle'"),
     ("turn:angle=", "'angle=' is not of the form"),
     ("turn:=3", "'=3' is not of the form"),
@@ -184,3 +203,40 @@ def test_an_entry_point_that_is_right(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(registry.BUILT_IN, "turn")
     monkeypatch.setattr(registry, "_from_packages", lambda: (("turn", f"{__name__}:Turn"),))
     assert canonical("turn:steps=3") == "turn:steps=3"
+
+
+# ---- layers -------------------------------------------------------------------------------------
+
+
+def test_layers() -> None:
+    (bapa,) = parse("bapa:layers=8/0-2/1-4")
+    assert [n for n in range(12) if bapa.layer_key(n) is not None] == [0, 1, 2, 3, 4, 8]
+    assert str(bapa) == "bapa:layers=0-4/8"
+    assert [n for n in range(5) if parse("bapa:layers=even")[0].layer_key(n)] == [0, 2, 4]
+    assert [n for n in range(5) if parse("bapa:layers=odd")[0].layer_key(n)] == [1, 3]
+    assert canonical("bapa:layers=all") == "bapa"
+
+
+def test_methods_may_share_a_model_but_not_a_layer() -> None:
+    assert canonical("cca:layers=4-7+bapa:layers=0-3") == "cca:layers=4-7+bapa:layers=0-3"
+    assert canonical("bapa:layers=even+bapa_far:layers=odd").count("+") == 1
+    with pytest.raises(SpecError, match="cannot be combined"):
+        parse("cca:layers=3-7+bapa:layers=0-3")
+
+
+@pytest.mark.parametrize(("count", "fits"), [(5, True), (4, False)])
+def test_layers_that_a_model_does_not_have(count: int, fits: bool) -> None:
+    (bapa,) = parse("bapa:layers=4")
+    assert (bapa.refuses(Host("any", layers=count)) is None) == fits
+    refuse_unhosted([bapa], Host("any"))  # not known yet
+    if not fits:
+        with pytest.raises(SpecError, match="layers are 0 to 3"):
+            refuse_unhosted([bapa], Host("any", layers=count))
+
+
+def test_a_mask_needs_an_attention_that_takes_one() -> None:
+    for spec in ("mask:bidirectional", "cca", "drop:fraction=0.5"):
+        refuse_unhosted(parse(spec), Host("any", attention="eager"))
+        with pytest.raises(SpecError, match="takes no mask of its own"):
+            refuse_unhosted(parse(spec), Host("any", attention="flash_attention_2"))
+    refuse_unhosted(parse("cca:mask=false+agci"), Host("any", attention="flash_attention_2"))

@@ -209,3 +209,11 @@ def test_chunks_may_cut_an_image() -> None:
 def test_prompts_must_be_whole_outside_of_calls() -> None:
     with pytest.raises(ModelError, match="takes 4"):
         place([[(1, 3)]], ImageSizes([ImageTokens(1, 4)], same=True), 3)
+
+
+def test_a_newline_that_closes_the_grid() -> None:
+    kind, row, column = ImageTokens(2, 2, closing=True, hidden=1).table()
+    assert ImageTokens(2, 2, closing=True, hidden=1).count == 6
+    assert kind.tolist() == [Kind.PATCH] * 4 + [Kind.NEWLINE, Kind.HIDDEN]
+    assert row.tolist() == [0, 0, 1, 1, 1, -1]
+    assert column.tolist() == [0, 1, 0, 1, 2, -1]

@@ -83,8 +83,11 @@ def test_missing_token_type_ids_make_images_causal(
             model(**batch.inputs)
 
 
-def test_trap_4_own_position_ids_will_do(make_model: Any, make_batch: Any, reference: Any) -> None:
-    model, batch = make_model("qwen"), make_batch("qwen", [[3, (2, 3), 4]])
+@pytest.mark.parametrize("which", ["qwen", "qwen2", "qwen3"])
+def test_trap_4_own_position_ids_will_do(
+    make_model: Any, make_batch: Any, reference: Any, which: str
+) -> None:
+    model, batch = make_model(which), make_batch(which, [[3, (2, 3), 4]])
     ids = reference.stock_ids(model, batch)
     inputs = {k: v for k, v in batch.inputs.items() if k != "mm_token_type_ids"}
     with torch.no_grad(), wheresight.intervene(model, "bapa"):
@@ -222,9 +225,10 @@ def test_a_missing_image_is_told(make_model: Any, make_batch: Any) -> None:
         model(**batch.inputs)
 
 
-def test_ids_are_as_expected_under_m_rope(make_model: Any, make_batch: Any) -> None:
+@pytest.mark.parametrize("which", ["qwen", "qwen2", "qwen3"])
+def test_ids_are_as_expected_under_m_rope(make_model: Any, make_batch: Any, which: str) -> None:
     """Two images of 2 x 3 and 4 x 2 tokens: the example of the research notes."""
-    model, batch = make_model("qwen"), make_batch("qwen", [[2, (2, 3), 1, (4, 2), 1]])
+    model, batch = make_model(which), make_batch(which, [[2, (2, 3), 1, (4, 2), 1]])
     seen: list[torch.Tensor] = []
 
     def look(_: Any, args: Any, kwargs: Any) -> None:

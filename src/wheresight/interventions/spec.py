@@ -17,7 +17,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from wheresight.errors import SpecError, unknown_name
-from wheresight.interventions.base import SEAMS, Intervention
+from wheresight.interventions.base import Intervention
+from wheresight.interventions.compose import check, ordered
 from wheresight.interventions.registry import NAME, intervention_class
 
 # What users may give wherever a spec is asked for.
@@ -36,7 +37,8 @@ def parse(spec: Spec) -> tuple[Intervention, ...]:
         is dropped beside others; an empty list is `none`.
 
     Raises:
-        SpecError: with one sentence on what was given, what was expected and what to do.
+        SpecError: with one sentence on what was given, what was expected and what to do; also
+            if two parts contradict each other (see `compose`).
 
     >>> [str(part) for part in parse("none+bapa")]
     ['bapa']
@@ -44,7 +46,18 @@ def parse(spec: Spec) -> tuple[Intervention, ...]:
     parts = [part for part in _flatten(spec) if part.seams()]
     if not parts:
         return (intervention_class("none")(),)
-    return tuple(sorted(parts, key=lambda part: SEAMS.index(part.seams()[0])))
+    check(parts)
+    return ordered(parts)
+
+
+def example(name: str) -> Intervention:
+    """An intervention of this name with its defaults, and example values where it has none.
+
+    >>> str(example("scalingvis"))
+    'scalingvis:alpha=0.8'
+    """
+    found = intervention_class(name)
+    return _from_text(f"{name}:{found.example}" if found.example else name, name)
 
 
 def canonical(spec: Spec) -> str:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -14,6 +15,8 @@ from wheresight.lvlm.history import History, history_of
 from wheresight.lvlm.layout import Layout, layout_of
 from wheresight.lvlm.spans import Spans, place_chunk, runs_of
 from wheresight.lvlm.wrapper import LVLM
+
+Stage = Literal["inside", "ends", "after"]
 
 
 @dataclass(eq=False)
@@ -27,6 +30,12 @@ class Call:
         history: the record of the cache, None if it is empty or there is none.
         new_images: True if there are image tokens among this call's own.
         chunk: see `layout`; None if it has not been asked for yet.
+        inputs: what the base module is called with, by name.
+        relayout: changes a layout to what it is under the interventions.
+        stage: `ends` if the last column of this call is the last of a prompt, `inside` if more of
+            the prompt will follow, `after` in a decode step.
+        decided: (B,), what an intervention that runs the last row twice has decided, or None.
+        measuring: True if this call only measures attention, and changes nothing.
         fired: the seams that have acted so far.
         made: what each seam keeps for the rest of the call, by its name.
     """
@@ -38,6 +47,11 @@ class Call:
     history: History | None
     new_images: bool
     chunk: Layout | None
+    inputs: Mapping[str, Any]
+    relayout: Callable[[Layout], Layout] | None = None
+    stage: Stage = "ends"
+    decided: torch.Tensor | None = None
+    measuring: bool = False
     fired: set[str] = field(default_factory=set)
     made: dict[str, Any] = field(default_factory=dict)
 
@@ -47,6 +61,30 @@ class Call:
             assert self.history is not None, "only a call over a cache is begun without a layout"
             self.chunk = self.history.full_layout().extended(self.tokens)
         return self.chunk
+
+    @functools.cached_property
+    def seen(self) -> Layout:
+        """The same layout under the interventions: what they take away is HIDDEN."""
+        layout = self.layout()
+        return layout if self.relayout is None else self.relayout(layout)
+
+    @property
+    def cuts_an_image(self) -> bool:
+        """True if an image begins or ends outside of this call, and its rest is in it."""
+        return self.new_images and any(
+            span.stop > self.past and (span.start < self.past or not span.complete)
+            for spans in self.layout().images
+            for span in spans
+        )
+
+    @functools.cached_property
+    def real(self) -> torch.Tensor | None:
+        """(B, past + tokens) bool: what is not padding, if a mask of that shape was given."""
+        mask = self.inputs.get("attention_mask")
+        total = self.past + self.tokens
+        if isinstance(mask, torch.Tensor) and mask.shape == (self.batch, total):
+            return mask != 0
+        return None
 
 
 def begin(lvlm: LVLM, inputs: Mapping[str, Any], spec: str) -> Call:
@@ -82,10 +120,10 @@ def begin(lvlm: LVLM, inputs: Mapping[str, Any], spec: str) -> Call:
         )
     # A placeholder id that the model itself wrote, or that was guessed ahead of it, has no image.
     if history is not None and not features:
-        return Call(batch, tokens, cache, past, history, new_images=False, chunk=None)
+        return Call(batch, tokens, cache, past, history, False, None, inputs)
     layout = _look(lvlm, inputs, history, past)
     new_images = any(spans and spans[-1].stop > past for spans in layout.images)
-    return Call(batch, tokens, cache, past, history, new_images, layout)
+    return Call(batch, tokens, cache, past, history, new_images, layout, inputs)
 
 
 def check(lvlm: LVLM, inputs: Mapping[str, Any]) -> None:

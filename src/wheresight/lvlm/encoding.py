@@ -42,11 +42,21 @@ class Row:
 
 @dataclass(frozen=True)
 class Encoded:
-    """Pictures and questions made ready: token ids, and image features computed once."""
+    """Pictures and questions made ready: token ids, and image features computed once.
+
+    Attributes:
+        rows: one a question, pictures in order.
+        image_inputs: what the processor says of the pictures beside their pixels.
+        features: what the base module's `get_image_features` returned, for all pictures.
+        queries: what it was made from.
+        counts: image tokens of each picture.
+    """
 
     rows: tuple[Row, ...]
     image_inputs: dict[str, torch.Tensor]
     features: Any
+    queries: tuple[Query, ...] = ()
+    counts: tuple[int, ...] = ()
 
 
 class Encoder:
@@ -66,6 +76,13 @@ class Encoder:
 
     def encode(self, queries: Sequence[Query]) -> Encoded:
         """Tokenize all questions and run the vision tower once per picture."""
+        return self._encoded(queries, blank=False)
+
+    def blank(self, picture: Image.Image, question: str) -> Encoded:
+        """The same with a blank image of one picture's size: 0 everywhere after normalisation."""
+        return self._encoded([Query(picture, (question,))], blank=True)
+
+    def _encoded(self, queries: Sequence[Query], *, blank: bool) -> Encoded:
         import torch
 
         first = self._process([q.picture for q in queries], [q.questions[0] for q in queries])
@@ -85,10 +102,15 @@ class Encoder:
         ]
         device = self.lvlm.device
         images = {k: v.to(device) for k, v in first.items() if k not in _TEXT_KEYS}
+        if blank:
+            images["pixel_values"] = self.lvlm.family.blank(images["pixel_values"])
+        counts = tuple(ids.count(self.image_id) for ids, _ in rows)
         with torch.inference_mode():
             features = self._features(images)
+        # Only what the language model takes is kept; hidden states of the tower can be large.
+        features = self.lvlm.family.take_features(features, counts, range(len(queries)))
         images.pop("pixel_values")
-        return Encoded(tuple(flat), images, features)
+        return Encoded(tuple(flat), images, features, tuple(queries), counts)
 
     def inputs(self, encoded: Encoded, rows: Sequence[Row]) -> dict[str, Any]:
         """Left-padded model inputs of rows whose image features are known."""
@@ -102,13 +124,10 @@ class Encoder:
         owners = torch.tensor([row.picture for row in rows], device=ids.device)
         for key, value in encoded.image_inputs.items():
             inputs[key] = value[owners]
-        pooled = encoded.features.pooler_output
-        if isinstance(pooled, torch.Tensor):
-            own: Any = pooled[owners]
-        else:
-            own = [pooled[row.picture] for row in rows]
         # An object of its own for each call: transformers changes what it is given in place.
-        inputs["mm_encoder_outputs"] = {"image": type(encoded.features)(pooler_output=own)}
+        chosen = [row.picture for row in rows]
+        own = self.lvlm.family.take_features(encoded.features, encoded.counts, chosen)
+        inputs["mm_encoder_outputs"] = {"image": own}
         return inputs
 
     def pad(
@@ -142,16 +161,15 @@ class Encoder:
             padding_side="left",
             return_tensors="pt",
         )
-        return dict(out)
+        # Some processors make labels for training, and the model would compute a loss.
+        return {key: value for key, value in out.items() if key != "labels"}
 
     def _features(self, images: dict[str, Any]) -> Any:
         base: Any = self.lvlm.family.base(self.lvlm.core)
         accepted = inspect.signature(base.get_image_features).parameters
         chosen = {k: v for k, v in images.items() if k in accepted}
         chosen["pixel_values"] = chosen["pixel_values"].to(self.lvlm.dtype)
-        out = base.get_image_features(**chosen, return_dict=True)
-        # Only what the language model takes is kept; hidden states of the tower can be large.
-        return type(out)(pooler_output=out.pooler_output)
+        return base.get_image_features(**chosen, return_dict=True)
 
 
 def _ids_of(

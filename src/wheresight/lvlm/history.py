@@ -9,6 +9,8 @@ of the cache, and follows it through `copy.deepcopy`, `batch_repeat_interleave`,
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -30,8 +32,9 @@ class History:
         length: columns in all, padding included.
         ids: rotary ids as the model made them, in pieces (R, B, t) that add up to `length`;
             empty if nothing acts on positions.
-        offset: (R, B, 1), what to add to the ids of text that follows; None if the last column
-            is of an image, so that the whole history must be thought through again.
+        offsets: for each group of layers, (R, B, 1): what to add to the ids of text that follows.
+            Empty if that is not known (the last column is of an image, or text does not move
+            rigidly), so that the whole history must be thought through again.
         remembered: what the family keeps of a prefill, (B, ...).
         open: True while a forward call under `spec` is using the cache.
     """
@@ -40,7 +43,7 @@ class History:
     layout: Layout
     length: int
     ids: list[torch.Tensor] = field(default_factory=list)
-    offset: torch.Tensor | None = None
+    offsets: list[torch.Tensor] = field(default_factory=list)
     remembered: torch.Tensor | None = None
     open: bool = False
 
@@ -61,8 +64,7 @@ class History:
         if self.ids:
             ids = self.full_ids()
             self.ids = [ids[:, rows.to(ids.device)]]
-        if self.offset is not None:
-            self.offset = self.offset[:, rows.to(self.offset.device)]
+        self.offsets = [offset[:, rows.to(offset.device)] for offset in self.offsets]
         if self.remembered is not None:
             self.remembered = self.remembered[rows.to(self.remembered.device)]
 
@@ -71,9 +73,9 @@ class History:
         if length >= self.length:
             return
         if length < self.layout.length:
-            # What is left may end anywhere, so the offset has to be found anew.
+            # What is left may end anywhere, so the offsets have to be found anew.
             self.layout = self.layout.cut(length)
-            self.offset = None
+            self.offsets = []
         if self.ids:
             self.ids = [self.full_ids()[..., :length]]
         self.length = length
@@ -93,6 +95,21 @@ def attach(cache: Cache, history: History) -> None:
     if not isinstance(cache, _Recorded):
         cache.__class__ = _recorded(type(cache))
     cache._wheresight = history  # type: ignore[attr-defined]
+
+
+def branch(cache: Cache, rows: torch.Tensor) -> Cache:
+    """A cache of these rows of another, which stays as it is; repeats allowed, record and all.
+
+    Cached keys and values are never changed in place by a cache that grows, so only the books are
+    copied. Not for static caches.
+    """
+    twin = copy.copy(cache)
+    twin.layers = [copy.copy(layer) for layer in cache.layers]
+    history = history_of(cache)
+    if history is not None:
+        twin._wheresight = dataclasses.replace(history, ids=list(history.ids))  # type: ignore[attr-defined]
+    twin.batch_select_indices(rows)
+    return twin
 
 
 class _Recorded:

@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 import gc
-import inspect
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
-
-import torch
-from transformers.cache_utils import Cache
+from typing import Any, Literal
 
 from wheresight.errors import ModelError
-from wheresight.interventions.base import SEAMS, Intervention
+from wheresight.interventions.base import Intervention
 from wheresight.interventions.spec import Spec, canonical, parse
-from wheresight.lvlm.call import Call, begin, check, commit
-from wheresight.lvlm.history import attach
-from wheresight.lvlm.seams import SEAM_CLASSES, Seam
+from wheresight.lvlm.tracker import TRACKERS, Tracker
 from wheresight.lvlm.wrapper import LVLM, wrap
 
 
@@ -33,11 +27,33 @@ class Active:
 
     interventions: tuple[Intervention, ...]
     calls: int = 0
+    _tracker: Tracker | None = None
 
     @property
     def spec(self) -> str:
         """Canonical string of all that is active."""
         return canonical(self.interventions)
+
+    @contextmanager
+    def prompt(self, stage: Literal["inside", "ends"]) -> Iterator[None]:
+        """Say what forward calls in this block are: the end of a prompt, or a part before it.
+
+        Needed only by methods that act on the last row of the prompt, where a prompt is given in
+        several calls outside of `generate`. Unless told, a call of more than one token is taken to
+        end a prompt, and a single token over a cache for one that was generated.
+        """
+        assert self._tracker is not None
+        with self._tracker.at(stage):
+            yield
+
+    def calibrate(self, **inputs: Any) -> None:
+        """Show the model a prompt with a blank image, for methods that are calibrated on one.
+
+        Only needed where pixels are not given with the prompt itself. What is stored holds for
+        images of the same tokens at the same place among a prompt's images.
+        """
+        assert self._tracker is not None
+        self._tracker.measure(inputs)
 
 
 @contextmanager
@@ -53,7 +69,8 @@ def intervene(model: Any, spec: Spec) -> Iterator[Active]:
         spec: a string (`bapa`, `a+b`), an Intervention, its JSON form, or a list of these.
 
     Raises:
-        SpecError: a spec that cannot be read.
+        SpecError: a spec that cannot be read, methods that contradict each other (also those of an
+            outer block), or one that this model cannot host.
         ModelError: on entering, a model that cannot be served. In a call: inputs without
             `input_ids`; a key-value cache built outside or under something else; a seam that was
             not reached. On leaving: no call was seen, but the model had been compiled.
@@ -61,10 +78,9 @@ def intervene(model: Any, spec: Spec) -> Iterator[Active]:
     wanted = parse(spec)
     lvlm = wrap(model)
     _refuse_compiled(lvlm)
-    tracker = _TRACKERS.get(id(lvlm.core)) or _Tracker(lvlm)
-    # Until the outermost block is left, this table keeps the model alive, and so its id its own.
-    _TRACKERS[id(lvlm.core)] = tracker
-    active = Active(parse([*tracker.wanted(), *wanted]))
+    tracker = TRACKERS.get(id(lvlm.core)) or Tracker(lvlm)
+    active = Active(parse([*tracker.wanted(), *wanted]), _tracker=tracker)
+    TRACKERS[id(lvlm.core)] = tracker
     try:
         tracker.push(active, wanted)
         yield active
@@ -76,107 +92,8 @@ def intervene(model: Any, spec: Spec) -> Iterator[Active]:
             )
     finally:
         tracker.pop(active)
-        if not tracker.stack:
-            del _TRACKERS[id(lvlm.core)]
-
-
-_TRACKERS: dict[int, _Tracker] = {}
-
-
-class _Tracker:
-    """All that is active on one model: hooks on its base module, and those of each seam."""
-
-    def __init__(self, lvlm: LVLM) -> None:
-        self.lvlm = lvlm
-        self.base = lvlm.family.base(lvlm.core)
-        self.names = list(inspect.signature(self.base.forward).parameters)
-        self.stack: list[tuple[Active, tuple[Intervention, ...]]] = []
-        self.seams: list[Seam] = []
-        self.spec = "none"
-        self.handles: list[Any] = []
-        self.call: Call | None = None
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> _Tracker:
-        # A model that is copied inside a block takes its hooks along. The copy is a model that
-        # nobody intervenes on, so its hooks are given a tracker that does nothing.
-        twin = object.__new__(_Tracker)
-        twin.stack, twin.seams = [], []
-        return twin
-
-    def wanted(self) -> list[Intervention]:
-        return [i for _, own in self.stack for i in own]
-
-    def push(self, active: Active, wanted: tuple[Intervention, ...]) -> None:
-        self.stack.append((active, wanted))
-        self._install()
-
-    def pop(self, active: Active) -> None:
-        self.stack = [(a, own) for a, own in self.stack if a is not active]
-        self._install()
-
-    def _install(self) -> None:
-        for handle in self.handles:
-            handle.remove()
-        self.handles, self.seams, self.spec = [], [], "none"
-        if not self.stack:
-            return
-        interventions = parse(self.wanted())
-        self.spec = canonical(interventions)
-        self.handles = [
-            self.base.register_forward_pre_hook(self.before, with_kwargs=True),
-            self.base.register_forward_hook(self.after, with_kwargs=True, always_call=True),
-        ]
-        for name in SEAMS:
-            acting = [i for i in interventions if name in i.seams()]
-            if acting:
-                seam = SEAM_CLASSES[name](self.lvlm, acting, self.running)
-                self.handles += seam.attach()
-                self.seams.append(seam)
-
-    def running(self) -> Call | None:
-        return self.call
-
-    def before(self, base: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        if not self.stack:  # a copy of the model
-            return
-        for active, _ in self.stack:
-            active.calls += 1
-        inputs: Mapping[str, Any] = {**dict(zip(self.names, args, strict=False)), **kwargs}
-        if not self.seams:
-            check(self.lvlm, inputs)
-            return
-        self.call = begin(self.lvlm, inputs, self.spec)
-        if self.call.history is not None:
-            self.call.history.open = True
-            self.lvlm.family.recall(self.lvlm.core, self.call.history.remembered)
-
-    def after(
-        self, base: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any
-    ) -> None:
-        if not self.seams:
-            return
-        call, self.call = self.call, None
-        if call is None:
-            return
-        if call.history is not None:
-            call.history.open = False
-        if out is None:  # an exception is on its way
-            return
-        for seam in self.seams:
-            if seam.name not in call.fired:
-                raise ModelError(
-                    f"The {seam.name} of this model were not reached under {self.spec!r}, so its "
-                    "output is that of the stock model. A part of it was probably compiled before "
-                    "entering: enter first, then compile."
-                )
-        values = out.values() if isinstance(out, Mapping) else out
-        cache = next((v for v in (call.cache, *values) if isinstance(v, Cache)), None)
-        if cache is None:
-            return
-        history = commit(self.lvlm, call, self.spec)
-        for seam in self.seams:
-            seam.commit(call, history)
-        attach(cache, history)
+        if not tracker.blocks:
+            del TRACKERS[id(lvlm.core)]
 
 
 def _refuse_compiled(lvlm: LVLM) -> None:

@@ -23,17 +23,20 @@ class Kind(IntEnum):
     THUMBNAIL = 4  # of a second, smaller view of the whole image
     NEWLINE = 5  # closes a row of the main grid; its column is W
     LOOSE = 6  # of an image, at a place in it that is not known (or none: a class token)
+    HIDDEN = 7  # of an image, taken away by an intervention: no token may attend to it
 
 
 @dataclass(frozen=True)
 class ImageTokens:
-    """What the N tokens of one image are, in order: loose ones, the thumbnail, the main grid.
+    """What the N tokens of one image are: loose ones, the thumbnail, the main grid, hidden ones.
 
     Attributes:
         height, width: H and W of the main grid, row-major; 0 x 0 if it is not known.
         thumbnail: height and width of the thumbnail's grid, row-major; (0, 0) if there is none.
         newlines: True if each row of the main grid ends with a newline token.
+        closing: True if one newline stands behind the last row of the main grid instead.
         loose: tokens in front of all these that have no place in a grid.
+        hidden: tokens behind all these that an intervention has taken away.
     """
 
     height: int
@@ -41,15 +44,18 @@ class ImageTokens:
     thumbnail: tuple[int, int] = (0, 0)
     newlines: bool = False
     loose: int = 0
+    hidden: int = 0
+    closing: bool = False
 
     @property
     def count(self) -> int:
         """N, the number of placeholder tokens the image takes."""
-        main = self.height * (self.width + self.newlines)
-        return self.loose + self.thumbnail[0] * self.thumbnail[1] + main
+        main = self.height * (self.width + self.newlines) + self.closing
+        return self.loose + self.thumbnail[0] * self.thumbnail[1] + main + self.hidden
 
     def table(self) -> torch.Tensor:
-        """Kind, row and column of each token, (3, N) int64; row and column are -1 for LOOSE."""
+        """Kind, row and column of each token, (3, N) int64; row and column are -1 for LOOSE
+        and HIDDEN."""
         return _table(self)
 
 
@@ -62,7 +68,10 @@ def _table(tokens: ImageTokens) -> torch.Tensor:
         main = _grid(Kind.PATCH, tokens.height, tokens.width + tokens.newlines)
         if tokens.newlines:
             main[0, main[2] == tokens.width] = Kind.NEWLINE
-        return torch.cat([loose, thumbnail, main], 1)
+        closing = torch.tensor([[Kind.NEWLINE], [tokens.height - 1], [tokens.width]])
+        closing = closing[:, : int(tokens.closing)]
+        hidden = torch.tensor([[Kind.HIDDEN], [-1], [-1]]).expand(3, tokens.hidden)
+        return torch.cat([loose, thumbnail, main, closing, hidden], 1)
 
 
 def _grid(kind: Kind, height: int, width: int) -> torch.Tensor:
@@ -159,6 +168,24 @@ class Layout:
             column=torch.cat([self.column, none], 1),
             images=self.images,
         )
+
+    def from_column(self, start: int) -> Layout:
+        """The layout of the columns from `start` on; an image across the edge loses its beginning.
+
+        Spans are counted from `start`; one that has lost its beginning starts below 0.
+        """
+        if start == 0:
+            return self
+        kind, image, row, column = (t[:, start:] for t in self._tensors)
+        images = tuple(
+            tuple(
+                ImageSpan(s.start - start, s.stop - start, s.tokens)
+                for s in spans
+                if s.stop > start
+            )
+            for spans in self.images
+        )
+        return Layout(kind, image, row, column, images)
 
     def cut(self, length: int) -> Layout:
         """The layout of the first `length` columns; an image across the edge is cut too."""

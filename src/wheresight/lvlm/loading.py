@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import importlib
 import pickle
@@ -17,6 +18,7 @@ from wheresight.errors import ModelError, unknown_name
 from wheresight.lvlm.prompts import check_chat_template
 
 if TYPE_CHECKING:
+    from wheresight.interventions.host import Host
     from wheresight.lvlm.wrapper import LVLM
 
 # Names of models that come with the package: each function returns the model's folder.
@@ -93,6 +95,14 @@ class ModelCard:
     config: Any
     processor: Any
     picture_size: int | None
+
+    def host(self, attention: str) -> Host:
+        """What interventions may ask of it, run with this attention function."""
+        from wheresight.lvlm.families import family_for_config
+
+        return dataclasses.replace(
+            family_for_config(self.config).host(self.config), attention=attention
+        )
 
 
 def look_up(model: str, *, trust_remote_code: bool = False) -> ModelCard:

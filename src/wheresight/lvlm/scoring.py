@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 from wheresight.errors import ModelError
 from wheresight.lvlm.answers import AnswerTokens, answer_tokens, read_answer
 from wheresight.lvlm.encoding import Encoded, Encoder, Query, Row
-from wheresight.lvlm.intervene import intervene
+from wheresight.lvlm.history import branch
+from wheresight.lvlm.intervene import Active, intervene
 
 if TYPE_CHECKING:
     import torch
@@ -62,12 +63,14 @@ class Scorer:
         self.lvlm = lvlm
         self.encoder = Encoder(lvlm)
         self.batch_size = batch_size
-        # Under M-RoPE the ids of a suffix hang on a slot of the model that each prefill overwrites.
-        can_share = lvlm.family.rotary_rows == 1
+        # Under M-RoPE the ids of a suffix hang on a slot of the model that each prefill overwrites;
+        # under prefix attention the keys of a prefix depend on what follows.
+        can_share = lvlm.family.rotary_rows == 1 and not lvlm.family.prefix_attention
         if share_prefix and not can_share:
             raise ModelError(
                 f"A common prefix cannot be shared in the family {lvlm.family.name!r} (its rotary "
-                "ids are not a simple count). Leave share_prefix out."
+                "ids are not a simple count, or its prefix attends to what follows). Leave "
+                "share_prefix out."
             )
         self.share_prefix = can_share if share_prefix is None else share_prefix
         self.tokenizer = self.encoder.tokenizer
@@ -97,12 +100,14 @@ class Scorer:
         import torch
 
         found: dict[int, Answer] = {}
-        with torch.inference_mode(), intervene(self.lvlm, spec):
+        with torch.inference_mode(), intervene(self.lvlm, spec) as active:
+            encoded = self._prepared(encoded, active)
             for batch in self._batches(encoded.rows):
                 rows = [encoded.rows[i] for i in batch]
-                logits = (
-                    self._shared(encoded, rows) if self.share_prefix else self._plain(encoded, rows)
-                )
+                if self.share_prefix:
+                    logits = self._shared(encoded, rows, active)
+                else:
+                    logits = self._plain(encoded, rows, active)
                 found.update(zip(batch, self._read(logits), strict=True))
                 if advance is not None:
                     advance(len(batch))
@@ -120,7 +125,8 @@ class Scorer:
         import torch
 
         found: dict[int, Answer] = {}
-        with torch.inference_mode(), intervene(self.lvlm, spec):
+        with torch.inference_mode(), intervene(self.lvlm, spec) as active:
+            encoded = self._prepared(encoded, active)
             for batch in self._batches(encoded.rows):
                 rows = [encoded.rows[i] for i in batch]
                 inputs = self.encoder.inputs(encoded, rows)
@@ -149,18 +155,31 @@ class Scorer:
 
     # ---- one batch --------------------------------------------------------------------------
 
-    def _plain(self, encoded: Encoded, rows: Sequence[Row]) -> torch.Tensor:
+    def _prepared(self, encoded: Encoded, active: Active) -> Encoded:
+        """What some interventions need first: features of their own, or a blank image seen."""
+        acting = [i for i in active.interventions if not i.idle()]
+        if any("vision" in i.acting() for i in acting):
+            encoded = self.encoder.encode(encoded.queries)
+        if any(i.needs_blank for i in acting):
+            alike = {query.picture.size: query for query in encoded.queries}
+            for query in alike.values():
+                blank = self.encoder.blank(query.picture, query.questions[0])
+                active.calibrate(**self.encoder.inputs(blank, blank.rows))
+        return encoded
+
+    def _plain(self, encoded: Encoded, rows: Sequence[Row], active: Active) -> torch.Tensor:
         """Logits (B, V) after the last prompt token; each row runs whole."""
         inputs = self.encoder.inputs(encoded, rows)
-        if self.lvlm.family.rotary_rows == 1:
+        if self.lvlm.family.rotary_rows == 1 and not self.lvlm.family.prefix_attention:
             # As generate counts them; counting columns instead would change bfloat16 rounding.
             mask = inputs["attention_mask"]
             inputs["position_ids"] = (mask.cumsum(-1) - 1).clamp_min(0)
-        out = self.lvlm.model(**inputs, logits_to_keep=1, use_cache=False)
+        with active.prompt("ends"):
+            out = self.lvlm.model(**inputs, logits_to_keep=1, use_cache=False)
         logits: torch.Tensor = out.logits[:, -1]
         return logits
 
-    def _shared(self, encoded: Encoded, rows: Sequence[Row]) -> torch.Tensor:
+    def _shared(self, encoded: Encoded, rows: Sequence[Row], active: Active) -> torch.Tensor:
         """The same logits, with the rows' common beginning prefilled once per picture."""
         import torch
 
@@ -169,23 +188,39 @@ class Scorer:
         heads = [next(r for r in rows if r.picture == p) for p in pictures]
         heads = [Row(h.picture, h.ids[:length], _cut(h.types, 0, length)) for h in heads]
         inputs = self.encoder.inputs(encoded, heads)
-        cache = self.lvlm.model(**inputs, logits_to_keep=1, use_cache=True).past_key_values
+        with active.prompt("inside"):
+            cache = self.lvlm.model(**inputs, logits_to_keep=1, use_cache=True).past_key_values
         owner = torch.tensor([pictures.index(r.picture) for r in rows], device=self.lvlm.device)
-        cache.batch_select_indices(owner)
-        width = max(len(r.ids) for r in rows) - length
-        ids, mask = self.encoder.pad([r.ids[length:] for r in rows], width, side="right")
-        mask = torch.cat([mask.new_ones(len(rows), length), mask], 1)
+        found: dict[int, torch.Tensor] = {}
+        for group in _groups(rows, alike=any(i.twice for i in active.interventions)):
+            branched = branch(cache, owner[group])
+            logits = self._suffixes([rows[i].ids[length:] for i in group], length, branched, active)
+            found.update(zip(group, logits, strict=True))
+        return torch.stack([found[i] for i in range(len(rows))])
+
+    def _suffixes(
+        self, suffixes: Sequence[Sequence[int]], length: int, cache: Any, active: Active
+    ) -> torch.Tensor:
+        """Logits (B, V) after the last token of each suffix of a prefix that is in the cache."""
+        import torch
+
+        width = max(len(ids) for ids in suffixes)
+        ids, mask = self.encoder.pad(suffixes, width, side="right")
+        mask = torch.cat([mask.new_ones(len(suffixes), length), mask], 1)
         last = mask[:, length:].sum(1) - 1
         kept = torch.unique(last)
-        out = self.lvlm.model(
-            input_ids=ids,
-            attention_mask=mask,
-            position_ids=length + torch.arange(width, device=ids.device).expand(len(rows), -1),
-            past_key_values=cache,
-            logits_to_keep=kept,
-            use_cache=True,
-        )
-        logits: torch.Tensor = out.logits[torch.arange(len(rows)), torch.searchsorted(kept, last)]
+        with active.prompt("ends"):
+            out = self.lvlm.model(
+                input_ids=ids,
+                attention_mask=mask,
+                position_ids=length + torch.arange(width, device=ids.device).expand(len(ids), -1),
+                past_key_values=cache,
+                logits_to_keep=kept,
+                use_cache=True,
+            )
+        logits: torch.Tensor = out.logits[
+            torch.arange(len(suffixes)), torch.searchsorted(kept, last)
+        ]
         return logits
 
     def _read(self, logits: torch.Tensor) -> Iterator[Answer]:
@@ -227,6 +262,16 @@ class Scorer:
     def _image_end(self, row: Row) -> int:
         image = self.encoder.image_id
         return max((n + 1 for n, token in enumerate(row.ids) if token == image), default=0)
+
+
+def _groups(rows: Sequence[Row], *, alike: bool) -> list[list[int]]:
+    """Rows that run together: all of them, or those of one length, which need no padding."""
+    if not alike:
+        return [list(range(len(rows)))]
+    by_length: dict[int, list[int]] = {}
+    for n, row in enumerate(rows):
+        by_length.setdefault(len(row.ids), []).append(n)
+    return list(by_length.values())
 
 
 def _common_prefix(rows: Sequence[Row]) -> int:

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from wheresight.errors import RunError, StimulusError
-from wheresight.interventions.spec import canonical
+from wheresight.interventions.host import refuse_unhosted
+from wheresight.interventions.spec import canonical, parse
 from wheresight.probes.grid import GridProbe, GridSettings
 from wheresight.probes.questions import question_template
 from wheresight.runs.engine import Plan, execute, plan
@@ -85,6 +86,8 @@ def run_grid(
     progress = progress or Silent()
     interventions = _interventions(request.interventions)
     card, probe = _open(request, progress)
+    for spec in interventions:
+        refuse_unhosted(parse(spec), card.host(request.attention))
     folder = RunFolder(request.out)
     said = shlex.join(command) if command else repr(request)
     with folder.lock():

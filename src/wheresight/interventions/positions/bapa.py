@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from wheresight.interventions.base import Intervention
+from wheresight.interventions.host import Host
+from wheresight.interventions.layers import Layered
 
 if TYPE_CHECKING:
     import torch
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class BaPA(Intervention):
+class BaPA(Layered):
     """Every token of an image gets the id of its first token; text goes on at the next id.
 
     Zhu et al. 2025, arXiv 2509.21984, eq. 3 and 4. Eq. 4 as printed lets k text tokens end at
@@ -25,31 +26,40 @@ class BaPA(Intervention):
     The released code takes the image's start and length from a flattened batch, keeps the decoding
     offset on the module and never clears either. Here each row has its own images, and nothing
     outlives the call.
+
+    Parameters:
+        text_only: the image keeps its rows and columns, and only the text after it moves up to the
+            id that follows the image's first. Of M-RoPE models only: on a line there are no rows
+            and columns to keep.
     """
 
     name: ClassVar[str] = "bapa"
     paper: ClassVar[str] = "Zhu et al. 2025, arXiv 2509.21984, eq. 3-4"
 
-    def positions(self, ids: torch.Tensor, layout: Layout) -> torch.Tensor:
-        """Return ids (R, B, T) with every image drawn together on the id where it began.
+    text_only: bool = False
 
-        What an image takes up today is read from the ids themselves (last - first), never from its
-        number of tokens: 575 for a raster of 24 x 24, but 23 for the same grid under M-RoPE.
-        """
-        import torch
+    def refuses(self, host: Host) -> str | None:
+        """`text_only` asks for M-RoPE."""
+        if self.text_only and host.rotary_rows == 1:
+            return (
+                "text_only keeps the rows and columns of M-RoPE, but this family has one rotary "
+                "id a token. Leave text_only out."
+            )
+        return super().refuses(host)
 
-        image = layout.image
-        rows, count = image.shape[0], layout.most_images
-        inside = image >= 0
-        # Text is sent to a spare last column so that one scatter serves all tokens.
-        slot = torch.where(inside, image, count)
-        empty = ids.new_zeros(rows, count + 1)
-        first = empty.scatter_reduce(1, slot, ids.amin(0), "amin", include_self=False)
-        last = empty.scatter_reduce(1, slot, ids.amax(0), "amax", include_self=False)
-        saved = (last - first)[:, :count]
-        # Images are numbered from 0 in each row, so the running maximum counts those begun.
-        begun = (image + 1).cummax(1).values
-        zero = ids.new_zeros(rows, 1)
-        saved_by = torch.cat([zero, saved.cumsum(1)], 1)
-        anchor = first - saved_by
-        return torch.where(inside, anchor.gather(1, slot), ids - saved_by.gather(1, begun))
+    def positions(self, ids: torch.Tensor, layout: Layout, layer: int) -> torch.Tensor:
+        """Return ids (R, B, T) with every image drawn together on the id where it began."""
+        from wheresight.interventions.geometry import arrange
+
+        image, count = layout.image, layout.most_images
+        one = ids.new_ones(image.shape[0], count)
+        offset = ids.new_zeros(1)
+        if self.text_only:
+            # Relative to the image's first id, rows and columns are what they were.
+            slot = image.clamp_min(0)
+            empty = ids.new_zeros(image.shape[0], count + 1)
+            first = empty.scatter_reduce(
+                1, image.masked_fill(image < 0, count), ids.amin(0), "amin", include_self=False
+            )
+            offset = ids - first.gather(1, slot)
+        return arrange(ids, image, count, offset, one).expand_as(ids)

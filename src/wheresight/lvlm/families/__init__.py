@@ -18,9 +18,16 @@ GROUP = "wheresight.families"
 
 _BUILT_IN = {
     "gemma3": "wheresight.lvlm.families.gemma3:Gemma3",
+    "idefics3": "wheresight.lvlm.families.idefics3:Idefics3",
+    "internvl": "wheresight.lvlm.families.internvl:InternVL",
     "llava": "wheresight.lvlm.families.llava:Llava",
     "llava_next": "wheresight.lvlm.families.llava_next:LlavaNext",
+    "llava_onevision": "wheresight.lvlm.families.llava_onevision:LlavaOnevision",
+    "paligemma": "wheresight.lvlm.families.paligemma:PaliGemma",
     "qwen2_5_vl": "wheresight.lvlm.families.qwen2_5_vl:Qwen2_5_VL",
+    "qwen2_vl": "wheresight.lvlm.families.qwen2_vl:Qwen2VL",
+    "qwen3_vl": "wheresight.lvlm.families.qwen3_vl:Qwen3VL",
+    "smolvlm": "wheresight.lvlm.families.smolvlm:SmolVLM",
 }
 
 

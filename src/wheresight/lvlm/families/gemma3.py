@@ -6,8 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from wheresight.errors import ModelError
-from wheresight.lvlm.families.family import Family
+from wheresight.lvlm.families.family import Family, refuse_missing_types
 from wheresight.lvlm.layout import ImageTokens
 from wheresight.lvlm.spans import ImageSizes, Run
 
@@ -31,11 +30,9 @@ class Gemma3(Family):
 
     def check(self, model: Any, inputs: Mapping[str, Any], runs: list[list[Run]]) -> None:
         """Refuse images that stock transformers would let attend in one direction only."""
-        mask = inputs.get("attention_mask")
-        explicit = isinstance(mask, Mapping) or (mask is not None and mask.ndim == 4)
-        if any(runs) and inputs.get("token_type_ids") is None and not explicit:
-            raise ModelError(
-                "The inputs hold image tokens but no token_type_ids, so the model would not let "
-                "the tokens of an image attend to each other in both directions. Pass everything "
-                "that the processor returned."
-            )
+        refuse_missing_types(
+            inputs,
+            runs,
+            "the model would not let the tokens of an image attend to each other in both "
+            "directions",
+        )

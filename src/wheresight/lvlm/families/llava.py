@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from wheresight.lvlm.families.family import Family
+from wheresight.lvlm.families.selecting_tower import SelectingTower
 from wheresight.lvlm.layout import ImageTokens
 from wheresight.lvlm.spans import ImageSizes, Run
 
 
-class Llava(Family):
+class Llava(SelectingTower):
     """LlavaForConditionalGeneration with a CLIP or SigLIP tower and any text tower."""
 
     name: ClassVar[str] = "llava"

@@ -1,0 +1,55 @@
+"""ScalingVis: the logits of image keys times a constant."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from wheresight.interventions.attention.chosen import Chosen
+from wheresight.interventions.ranges import number_in
+
+if TYPE_CHECKING:
+    import torch
+
+    from wheresight.interventions.inputs import AttentionRows
+
+
+@dataclass(frozen=True)
+class ScalingVis(Chosen):
+    """The logits of image keys, s_j = q k_j / sqrt(d), become alpha s_j for every image key j.
+
+    Chen et al. 2025 (ICML), arXiv 2503.01773, the scaling of the last prompt row before the
+    softmax. Above 1 it is meant to sharpen the attention inside the image, below 1 to smooth it.
+    It is not a pure temperature: scaling logits moves the image's share of attention too, because
+    most image logits of the last row are negative. `temperature` changes the shape alone, `shift`
+    the share alone.
+
+    The released code is for 32 layers, one run of 576 image tokens and a batch of one. Here any
+    layers may be chosen, and each row has its own images wherever they are. As there, decode steps
+    are not scaled.
+
+    Parameters:
+        alpha: the factor, from 0 to 1000; 1 changes nothing.
+        rows, layers, heads: see `Chosen`.
+
+    Raises:
+        SpecError: alpha is out of range.
+    """
+
+    name: ClassVar[str] = "scalingvis"
+    example: ClassVar[str] = "alpha=0.8"
+    paper: ClassVar[str] = "Chen et al. 2025, arXiv 2503.01773"
+
+    alpha: float
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        number_in(self.name, "alpha", self.alpha, 0, 1000)
+
+    def idle(self) -> bool:
+        """True at alpha = 1."""
+        return self.alpha == 1
+
+    def logits(self, logits: torch.Tensor, rows: AttentionRows) -> torch.Tensor:
+        """Return the logits (B, A, Q, S), those of visible image keys times alpha."""
+        return (logits * self.alpha).where(rows.image_seen, logits)

@@ -1,0 +1,1 @@
+"""Methods that act on image features, one file each."""
