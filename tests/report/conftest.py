@@ -80,7 +80,8 @@ def records(
                     }  # fmt: skip
                     row = {
                         "item": f"item-{item:04d}", "key": f"k{item}", "cell": cell,
-                        "question": question, "intervention": name, "expected": there,
+                        "question": question, "intervention": name,
+                        "intervention_json": "[]", "expected": there,
                         "margin": margin, "answer": answer,
                         "caption": own if question != "absent" else f"another thing than {item}",
                         "argmax_id": 1,

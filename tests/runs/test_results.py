@@ -44,6 +44,7 @@ def records(
                             "cell": cell,
                             "question": question,
                             "intervention": intervention,
+                            "intervention_json": "[]",
                             "caption": "a cat",
                             "expected": question == "positive",
                             "margin": margin,

@@ -25,6 +25,7 @@ def rows(count: int, intervention: str = "none") -> pa.Table:
                 "cell": n % 9,
                 "question": "positive",
                 "intervention": intervention,
+                "intervention_json": "[]",
                 "caption": "a caption",
                 "expected": True,
                 "margin": n / 7,

@@ -2,18 +2,70 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
+from typing import TYPE_CHECKING, Annotated, Any
+
 import typer
+
+if TYPE_CHECKING:
+    from wheresight.interventions.base import Intervention
 
 app = typer.Typer(no_args_is_help=True, help="List what is known by name.")
 
 
 @app.command()
-def interventions() -> None:
-    """Methods that --intervention takes."""
-    from wheresight.interventions.registry import known_interventions
+def interventions(
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON list, for programs.")] = False,
+) -> None:
+    """Methods that --intervention takes: seams, parameters, families, papers."""
+    from rich.console import Console
+    from rich.markup import escape
 
-    for name in sorted(known_interventions()):
-        typer.echo(name)
+    from wheresight.interventions.registry import known_interventions
+    from wheresight.interventions.spec import example
+
+    found = [_described(example(name)) for name in known_interventions()]
+    if as_json:
+        typer.echo(json.dumps(found, indent=2))
+        return
+    console = Console(highlight=False)
+    for method in found:
+        parameters = ", ".join(f"{k}={v}" for k, v in method["parameters"].items())
+        families = method["families"]
+        console.print(f"[bold]{method['name']}[/]  [dim]{', '.join(method['seams'])}[/]")
+        console.print(f"  {escape(method['summary'])}", soft_wrap=False)
+        if parameters:
+            console.print(f"  parameters  {escape(parameters)}")
+        console.print(f"  families    {families if isinstance(families, str) else _few(families)}")
+        paper = method["paper"] or ("ours" if method["seams"] else "-")
+        console.print(f"  paper       {escape(paper)}\n")
+
+
+def _few(families: list[str]) -> str:
+    return ", ".join(families) or "none of those installed"
+
+
+def _described(method: Intervention) -> dict[str, Any]:
+    from wheresight.lvlm.families import families
+
+    hosting = [name for name, family in families().items() if not method.refuses(family.kind())]
+    summary = (type(method).__doc__ or "").strip().splitlines()[0]
+    return {
+        "name": method.name,
+        "seams": list(method.seams()),
+        "summary": summary,
+        "parameters": {name: _default(field) for name, field in type(method).parameters().items()},
+        "families": "all" if len(hosting) == len(families()) else hosting,
+        "paper": method.paper,
+    }
+
+
+def _default(field: dataclasses.Field[Any]) -> str:
+    """How a default is written in a spec; an ellipsis where there is none."""
+    if field.default is dataclasses.MISSING:
+        return "..."
+    return str(field.default).lower() if isinstance(field.default, bool) else str(field.default)
 
 
 @app.command()

@@ -9,6 +9,7 @@ caption where a sibling (a hard negative) stands in the key's cell.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypedDict
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Literal, TypedDict
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
 
+from wheresight.interventions.spec import to_json
 from wheresight.probes.questions import ask
 from wheresight.stimuli.composites import Recipe
 from wheresight.stimuli.items import Item, plan_items, recipes
@@ -86,6 +88,7 @@ class Record(TypedDict):
     cell: int
     question: str
     intervention: str
+    intervention_json: str
     caption: str
     expected: bool
     margin: float
@@ -202,6 +205,7 @@ class GridProbe:
 def _records(
     shown: Sequence[Composite], answers: Sequence[Answer], intervention: str
 ) -> list[Record]:
+    as_json = json.dumps(to_json(intervention))
     asked = [(composite, a) for composite in shown for a in composite.asks]
     return [
         Record(
@@ -210,6 +214,7 @@ def _records(
             cell=composite.cell,
             question=a.question,
             intervention=intervention,
+            intervention_json=as_json,
             caption=a.caption,
             expected=a.expected,
             margin=answer.margin,

@@ -20,6 +20,7 @@ from markupsafe import Markup
 
 import wheresight
 from wheresight.report import colours, examples, figures, words
+from wheresight.report.crossed import crossed, shown_measures
 from wheresight.report.measures import (
     asks_absent,
     cell_measures,
@@ -38,7 +39,7 @@ from wheresight.report.texts import one_line, printable
 from wheresight.report.thumbnails import Render, Thumbnails
 from wheresight.runs.results import Estimate, Results
 
-SECTIONS = ("summary", "places", "comparison", "examples", "method", "run")
+SECTIONS = ("summary", "places", "crossed", "comparison", "examples", "method", "run")
 EXAMPLES_OF_A_KIND = 2
 _LONGEST_CAPTION = 240
 _NEGATIVE = re.compile(r"(?<=[ (])-(?=\d)")  # the minus of a number within a sentence
@@ -95,6 +96,8 @@ def page(results: Results, records: pa.Table, render: Render | None = None) -> s
         thumbnails=thumbnails,
         letters={r.intervention: _letter(n) for n, r in enumerate(results.interventions)},
         comparison_pictures=_comparison_pictures(results),
+        crossed=crossed(results),
+        shown_measures=shown_measures(results),
         configuration=_flat(results.configuration),
         hardware=_flat(results.environment.hardware),
         grid=shape(results),

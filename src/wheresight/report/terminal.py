@@ -9,6 +9,7 @@ from rich.text import Text
 
 from wheresight.report import words
 from wheresight.report.colours import Scale, hexadecimal, ink, rates_scale
+from wheresight.report.crossed import Crossed, crossed, shown_measures
 from wheresight.report.measures import (
     Measure,
     cell_measures,
@@ -28,6 +29,7 @@ from wheresight.runs.results import Comparison, InterventionResult, Results
 
 _WIDE, _NARROW = 14, 7  # widths of a cell of the map: with `79.1 to 85.6`, with `79-86`
 _LABEL = 22  # width of a table's first column, where space is short
+_MOST_ABREAST = 6  # interventions whose numbers are all printed, side by side
 _INTERVAL = 16  # room for `-199.1 to -94.49`
 _BESIDE, _BELOW = _INTERVAL + 8, _INTERVAL  # widths of a column of numbers
 
@@ -42,6 +44,26 @@ def print_results(results: Results, console: Console) -> None:
     grid = f"{rows} x {columns} grid" if results.grid else f"{counts.cells} cells"
     left_out = f", {counts.items_left_out:,} left out" if counts.items_left_out else ""
     _say(console, f"{counts.items:,} items{left_out}, {grid}, {results.protocol} protocol")
+    many = len(results.interventions) > _MOST_ABREAST
+    if not many:
+        _one_by_one(results, console)
+    console.print()
+    two_way = crossed(results)
+    if two_way is not None:
+        console.print(crossed_table(results, two_way, console))
+        console.print()
+    if many:
+        console.print(overview(results, console))
+        _say(console, "Maps, comparisons and all other numbers are in the page.", "dim")
+        console.print()
+    else:
+        for table in comparison_tables(results, console):
+            console.print(table)
+    _cautions(results, console)
+
+
+def _one_by_one(results: Results, console: Console) -> None:
+    """Print each intervention's map, then each comparison in words."""
     measure = cell_measures(results)[0]
     shown = [e.value for r in results.interventions for c in r.cells if (e := measure.read(c))]
     scale = rates_scale([v for v in shown if v is not None])
@@ -65,10 +87,6 @@ def print_results(results: Results, console: Console) -> None:
         if not words.criterion_explains(compared):  # else the sentence says so already
             _say(console, words.criterion_note(compared), "dim")
         _say(console, words.mcnemar(compared, results), "dim")
-    console.print()
-    for table in comparison_tables(results, console):
-        console.print(table)
-    _cautions(results, console)
 
 
 def cell_map(
@@ -122,14 +140,8 @@ def comparison_tables(results: Results, console: Console) -> list[Table]:
     tables = []
     for start in range(0, len(readings), at_once):
         some = readings[start : start + at_once]
-        table = Table(
-            box=box.ASCII2 if console.options.ascii_only else box.SIMPLE_HEAD,
-            title=f"All numbers, with {level(results)} intervals" if start == 0 else None,
-            title_justify="left",
-            title_style="bold",
-            padding=(0, 1, 0, 0),
-            pad_edge=False,
-        )
+        table = _table(f"All numbers, with {level(results)} intervals", console)
+        table.title = table.title if start == 0 else None
         table.add_column("")
         for name, _ in some:
             table.add_column(Text(_safe(name, console)), justify="right", overflow="fold")
@@ -138,6 +150,63 @@ def comparison_tables(results: Results, console: Console) -> list[Table]:
             table.add_row(Text(_safe(label, console)), *row)
         tables.append(table)
     return tables
+
+
+def overview(results: Results, console: Console) -> Table:
+    """Return the headline numbers of many interventions, one a row; the page has all numbers."""
+    table = _table(f"Headline numbers, with {level(results)} intervals", console)
+    longest = max(len(r.intervention) for r in results.interventions)
+    table.add_column("", overflow="fold", min_width=min(longest, console.width // 4))
+    shown = shown_measures(results)
+    for measure in shown:
+        table.add_column(_safe(measure.label + _unit_of(measure), console), justify="right")
+    for result in results.interventions:
+        estimates = [(m, m.read(result.overall)) for m in shown]
+        table.add_row(
+            Text(_safe(result.intervention, console)),
+            *(_below(written(e.value, m.unit), interval(e, m.unit)) for m, e in estimates),
+        )
+    return table
+
+
+def crossed_table(results: Results, two_way: Crossed, console: Console) -> Table:
+    """Return methods by masks: two headline numbers in each combination."""
+    shown = [m for m in shown_measures(results) if m.name != "flip-rate"]
+    evenness = next(m for m in shown if m.unit == "squared")
+    both = (shown[0], evenness)
+    names = ", and ".join(m.label.lower() + _unit_of(m) for m in both)
+    table = _table(f"Positions by mask: {names} below it", console)
+    table.add_column("")
+    for column in two_way.columns:
+        name = "the model's own mask" if column == "none" else column
+        table.add_column(_safe(name, console), justify="right")
+    for row in two_way.rows:
+        cells = []
+        for column in two_way.columns:
+            overall = two_way.cells[row, column].overall
+            lines = [
+                f"{written(m.read(overall).value, m.unit)} ({interval(m.read(overall), m.unit)})"
+                for m in both
+            ]
+            cells.append(Text("\n".join(lines)))
+        name = "the model's own positions" if row == "none" else row
+        table.add_row(Text(_safe(name, console)), *cells)
+    return table
+
+
+def _table(title: str, console: Console) -> Table:
+    return Table(
+        box=box.ASCII2 if console.options.ascii_only else box.SIMPLE_HEAD,
+        title=_safe(title, console),
+        title_justify="left",
+        title_style="bold",
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+    )
+
+
+def _below(value: str, limits: str) -> Text:
+    return Text().append(value, "bold").append("\n" + limits, "dim")
 
 
 def _labels(results: Results) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 RECORD_SCHEMA = pa.schema(
     [
@@ -34,6 +34,12 @@ RECORD_SCHEMA = pa.schema(
             "question", pa.string(), nullable=False, metadata={"doc": "positive, absent or sibling"}
         ),
         pa.field("intervention", pa.string(), nullable=False, metadata={"doc": "canonical spec"}),
+        pa.field(
+            "intervention_json",
+            pa.string(),
+            nullable=False,
+            metadata={"doc": "the same as JSON, with every parameter's value, defaults too"},
+        ),
         pa.field(
             "caption",
             pa.string(),

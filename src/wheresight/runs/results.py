@@ -422,7 +422,10 @@ def write(results: Results, path: str | Path) -> Path:
         partial.write_text(results.model_dump_json(indent=2) + "\n", encoding="utf-8")
         partial.replace(path)
     except OSError as error:
-        raise RunError(f"The results could not be written to {path}: {error}.") from error
+        raise RunError(
+            f"The results could not be written to {path}: {error}. The records are safe: free some "
+            f"space, or allow writing there, and run `wheresight report {path.parent}`."
+        ) from error
     return path
 
 
