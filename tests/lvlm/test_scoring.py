@@ -257,7 +257,23 @@ def one_by_one(lvlm: wheresight.LVLM, spec: str, asked: list[Query]) -> list[tup
     return found
 
 
-@pytest.mark.parametrize("spec", ["none", "bapa"])
+METHODS = (
+    "none",
+    "bapa",
+    "bapa_cross:layers=1",
+    "cca",
+    "mask:bidirectional",
+    "scalingvis:3",
+    "scalingvis:3,rows=text",
+    "adaptvis:low=0.2,high=3,threshold=0.0035",
+    "bapa+temperature:3",
+    "pool:side=1",
+    "drop:0.5",
+    "permute+agci",
+)
+
+
+@pytest.mark.parametrize("spec", METHODS)
 @pytest.mark.parametrize("name", NAMES)
 def test_scores_are_those_of_generate_one_by_one(name: str, spec: str) -> None:
     lvlm, asked = lvlm_of(name), queries()
@@ -269,6 +285,23 @@ def test_scores_are_those_of_generate_one_by_one(name: str, spec: str) -> None:
         assert [a.argmax_id for a in scored] == [i for _, i in wanted]
     margins = [m for m, _ in wanted]
     assert max(margins) - min(margins) > 0.01, "a test that cannot tell questions apart"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_answer_does_not_hang_on_what_is_scored_beside_it(name: str) -> None:
+    scorer = Scorer(lvlm_of(name), batch_size=7)
+    encoded = scorer.encode(queries())
+    specs = [*METHODS, "uac", "bapa+scalingvis:3", "scalingvis:1"]
+    together = scorer.score_all(encoded, specs)
+    alone = [scorer.score(encoded, spec) for spec in specs]
+    assert together == alone
+    backwards = scorer.score_all(encoded, specs[::-1])
+    assert backwards[::-1] == together
+    assert together[-1] == together[0]  # scaling by one is doing nothing
+    texts = {tuple(a.margin for a in answers) for answers in together}
+    # Gemma 3 is bidirectional by itself, and its 2 x 2 grid is a single ring.
+    alike = {"gemma3": 2}.get(name, 0)
+    assert len(texts) == len(specs) - 1 - alike, "methods that do not differ prove nothing"
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -84,6 +84,11 @@ class Intervention:
         """The seams it acts on with these parameters; a field `mask_ = False` turns `mask` off."""
         return tuple(s for s in self.seams() if getattr(self, f"{s}_", True) is not False)
 
+    def last_row_only(self) -> bool:
+        """True if it changes nothing but the last row of a prompt."""
+        rows = getattr(self, "rows", None)
+        return self.acting() == ("attention",) and rows == "last" and not self.decoding
+
     @classmethod
     def hides(cls) -> bool:
         """True if it may take image tokens away."""

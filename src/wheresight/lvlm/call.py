@@ -87,13 +87,15 @@ class Call:
         return None
 
 
-def begin(lvlm: LVLM, inputs: Mapping[str, Any], spec: str) -> Call:
+def begin(lvlm: LVLM, inputs: Mapping[str, Any], spec: str, beginning: str) -> Call:
     """Look at a call before it runs: where its images are, and which cache it goes on.
 
     Args:
         lvlm: the model.
         inputs: what its base module is called with, by name.
         spec: canonical form of the interventions that are active.
+        beginning: the same without those that change the last row of a prompt alone. What comes
+            before that row may have been made under it.
 
     Raises:
         ModelError: a cache that was not built under `spec`, embeddings in place of ids, or inputs
@@ -102,7 +104,7 @@ def begin(lvlm: LVLM, inputs: Mapping[str, Any], spec: str) -> Call:
     ids = inputs.get("input_ids")
     cache = inputs.get("past_key_values")
     past = int(cache.get_seq_length()) if cache is not None else 0
-    history = _checked(history_of(cache), past, spec) if past else None
+    history = _checked(history_of(cache), past, spec, beginning) if past else None
     like = ids if ids is not None else inputs["inputs_embeds"][..., 0]
     batch, tokens = like.shape
     if history is not None and history.layout.batch != batch:
@@ -155,13 +157,13 @@ def _look(lvlm: LVLM, inputs: Mapping[str, Any], history: History | None, past: 
     return layout_of(images, real, own.new_empty(own.shape[0], total))
 
 
-def _checked(history: History | None, past: int, spec: str) -> History:
+def _checked(history: History | None, past: int, spec: str, beginning: str) -> History:
     if history is None:
         raise ModelError(
             f"A key-value cache of {past} tokens that was not built under {spec!r} was given. "
             "Start from an empty cache, or build the prefix inside the same intervention."
         )
-    if history.spec != spec:
+    if history.spec not in (spec, beginning):
         raise ModelError(
             f"A key-value cache built under {history.spec!r} was given to a model under {spec!r}. "
             "Start from an empty cache, or enter the same intervention."
@@ -175,14 +177,17 @@ def _checked(history: History | None, past: int, spec: str) -> History:
     return history
 
 
-def commit(lvlm: LVLM, call: Call, spec: str) -> History:
+def commit(lvlm: LVLM, call: Call, spec: str, beginning: str) -> History:
     """Write down what the call has added to its cache, once it has run."""
+    if call.stage == "inside":
+        spec = beginning
     length = call.past + call.tokens
     history = call.history
     if history is None:
         history = History(spec, call.layout(), 0)
     elif call.chunk is not None:
         history.layout = call.chunk
+    history.spec = spec
     history.length = length
     history.remembered = lvlm.family.remembered(lvlm.core, call.batch)
     history.open = False

@@ -27,7 +27,8 @@ class History:
     """The past of one cache.
 
     Attributes:
-        spec: canonical spec under which the keys were made.
+        spec: canonical spec under which the keys were made; without methods that change the last
+            row of a prompt alone, while that row has not come.
         layout: of the first columns; all columns after it are text.
         length: columns in all, padding included.
         ids: rotary ids as the model made them, in pieces (R, B, t) that add up to `length`;
@@ -97,8 +98,11 @@ def attach(cache: Cache, history: History) -> None:
     cache._wheresight = history  # type: ignore[attr-defined]
 
 
-def branch(cache: Cache, rows: torch.Tensor) -> Cache:
-    """A cache of these rows of another, which stays as it is; repeats allowed, record and all.
+def branch(cache: Cache, rows: torch.Tensor, *, recorded: bool = True) -> Cache:
+    """A cache of these rows of another, which stays as it is; repeats allowed.
+
+    With `recorded` the record goes along. Without, the branch is for a stock model, and the cache
+    must have been built as one.
 
     Cached keys and values are never changed in place by a cache that grows, so only the books are
     copied. Not for static caches.
@@ -106,7 +110,13 @@ def branch(cache: Cache, rows: torch.Tensor) -> Cache:
     twin = copy.copy(cache)
     twin.layers = [copy.copy(layer) for layer in cache.layers]
     history = history_of(cache)
-    if history is not None:
+    if history is not None and not recorded:
+        if history.spec != "none":
+            raise ModelError(
+                f"A key-value cache built under {history.spec!r} cannot go on without it."
+            )
+        twin._wheresight = None  # type: ignore[attr-defined]
+    elif history is not None:
         twin._wheresight = dataclasses.replace(history, ids=list(history.ids))  # type: ignore[attr-defined]
     twin.batch_select_indices(rows)
     return twin

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from wheresight.errors import ModelError
+from wheresight.interventions.base import Intervention
+from wheresight.interventions.spec import canonical, parse
 from wheresight.lvlm.answers import AnswerTokens, answer_tokens, read_answer
 from wheresight.lvlm.encoding import Encoded, Encoder, Query, Row
 from wheresight.lvlm.history import branch
@@ -24,6 +26,10 @@ if TYPE_CHECKING:
     import torch
 
     from wheresight.lvlm.wrapper import LVLM
+
+
+# One question for all: what is measured on a blank picture must not hang on who else is scored.
+_ASKED_OF_BLANK = "What is in the picture?"
 
 
 @dataclass(frozen=True)
@@ -43,6 +49,15 @@ class Answer:
     argmax_token: str
     answer: str
     text: str | None = None
+
+
+@dataclass(frozen=True)
+class _Prefix:
+    """A prefilled beginning of `length` tokens, one row a picture; `owner` (B,) is each row's."""
+
+    length: int
+    cache: Any
+    owner: torch.Tensor
 
 
 class Scorer:
@@ -97,21 +112,43 @@ class Scorer:
         Raises:
             ModelError: if the model does not do what the intervention asks (nothing is guessed).
         """
+        (answers,) = self.score_all(encoded, [spec], advance=advance)
+        return answers
+
+    def score_all(
+        self,
+        encoded: Encoded,
+        specs: Sequence[Any],
+        *,
+        advance: Callable[[int], None] | None = None,
+    ) -> list[list[Answer]]:
+        """Score every question under several interventions, one list of answers for each.
+
+        Interventions that change the last row of a prompt alone share all that comes before it
+        with each other and with none. An answer does not depend on what is scored beside it.
+        """
         import torch
 
-        found: dict[int, Answer] = {}
-        with torch.inference_mode(), intervene(self.lvlm, spec) as active:
-            encoded = self._prepared(encoded, active)
+        specs = [parse(spec) for spec in specs]
+        found: list[dict[int, Answer]] = [{} for _ in specs]
+        with torch.inference_mode():
+            seen = [self._seen(encoded, spec) for spec in specs]
             for batch in self._batches(encoded.rows):
                 rows = [encoded.rows[i] for i in batch]
-                if self.share_prefix:
-                    logits = self._shared(encoded, rows, active)
-                else:
-                    logits = self._plain(encoded, rows, active)
-                found.update(zip(batch, self._read(logits), strict=True))
-                if advance is not None:
-                    advance(len(batch))
-        return [found[i] for i in range(len(encoded.rows))]
+                for group in _by_beginning(specs) if self.share_prefix else _alone(specs):
+                    prefix = None
+                    for n in group:
+                        with intervene(self.lvlm, specs[n]) as active:
+                            self._calibrate(seen[n], active)
+                            if self.share_prefix:
+                                prefix = prefix or self._prefix(seen[n], rows, active)
+                                logits = self._branches(prefix, rows, active)
+                            else:
+                                logits = self._plain(seen[n], rows, active)
+                        found[n].update(zip(batch, self._read(logits), strict=True))
+                        if advance is not None:
+                            advance(len(batch))
+        return [[answers[i] for i in range(len(encoded.rows))] for answers in found]
 
     def generate(
         self,
@@ -126,7 +163,8 @@ class Scorer:
 
         found: dict[int, Answer] = {}
         with torch.inference_mode(), intervene(self.lvlm, spec) as active:
-            encoded = self._prepared(encoded, active)
+            encoded = self._seen(encoded, active.interventions)
+            self._calibrate(encoded, active)
             for batch in self._batches(encoded.rows):
                 rows = [encoded.rows[i] for i in batch]
                 inputs = self.encoder.inputs(encoded, rows)
@@ -155,17 +193,21 @@ class Scorer:
 
     # ---- one batch --------------------------------------------------------------------------
 
-    def _prepared(self, encoded: Encoded, active: Active) -> Encoded:
-        """What some interventions need first: features of their own, or a blank image seen."""
-        acting = [i for i in active.interventions if not i.idle()]
-        if any("vision" in i.acting() for i in acting):
-            encoded = self.encoder.encode(encoded.queries)
-        if any(i.needs_blank for i in acting):
-            alike = {query.picture.size: query for query in encoded.queries}
-            for query in alike.values():
-                blank = self.encoder.blank(query.picture, query.questions[0])
-                active.calibrate(**self.encoder.inputs(blank, blank.rows))
-        return encoded
+    def _seen(self, encoded: Encoded, spec: Sequence[Intervention]) -> Encoded:
+        """The same with features of their own for methods that change the vision tower."""
+        vision = [i for i in spec if "vision" in i.acting() and not i.idle()]
+        if not vision:
+            return encoded
+        with intervene(self.lvlm, vision):
+            return self.encoder.encode(encoded.queries)
+
+    def _calibrate(self, encoded: Encoded, active: Active) -> None:
+        """Show the model a blank picture of each size, for methods that ask for one."""
+        if not any(i.needs_blank and not i.idle() for i in active.interventions):
+            return
+        for query in {query.picture.size: query for query in encoded.queries}.values():
+            blank = self.encoder.blank(query.picture, _ASKED_OF_BLANK)
+            active.calibrate(**self.encoder.inputs(blank, blank.rows))
 
     def _plain(self, encoded: Encoded, rows: Sequence[Row], active: Active) -> torch.Tensor:
         """Logits (B, V) after the last prompt token; each row runs whole."""
@@ -179,8 +221,8 @@ class Scorer:
         logits: torch.Tensor = out.logits[:, -1]
         return logits
 
-    def _shared(self, encoded: Encoded, rows: Sequence[Row], active: Active) -> torch.Tensor:
-        """The same logits, with the rows' common beginning prefilled once per picture."""
+    def _prefix(self, encoded: Encoded, rows: Sequence[Row], active: Active) -> _Prefix:
+        """Prefill the rows' common beginning, once per picture."""
         import torch
 
         length = _common_prefix(rows)
@@ -191,10 +233,18 @@ class Scorer:
         with active.prompt("inside"):
             cache = self.lvlm.model(**inputs, logits_to_keep=1, use_cache=True).past_key_values
         owner = torch.tensor([pictures.index(r.picture) for r in rows], device=self.lvlm.device)
+        return _Prefix(length, cache, owner)
+
+    def _branches(self, prefix: _Prefix, rows: Sequence[Row], active: Active) -> torch.Tensor:
+        """Logits (B, V) after the last prompt token of each row, on branches of the prefix."""
+        import torch
+
         found: dict[int, torch.Tensor] = {}
+        stock = all(i.idle() or not i.acting() for i in active.interventions)
         for group in _groups(rows, alike=any(i.twice for i in active.interventions)):
-            branched = branch(cache, owner[group])
-            logits = self._suffixes([rows[i].ids[length:] for i in group], length, branched, active)
+            branched = branch(prefix.cache, prefix.owner[group], recorded=not stock)
+            suffixes = [rows[i].ids[prefix.length :] for i in group]
+            logits = self._suffixes(suffixes, prefix.length, branched, active)
             found.update(zip(group, logits, strict=True))
         return torch.stack([found[i] for i in range(len(rows))])
 
@@ -262,6 +312,25 @@ class Scorer:
     def _image_end(self, row: Row) -> int:
         image = self.encoder.image_id
         return max((n + 1 for n, token in enumerate(row.ids) if token == image), default=0)
+
+
+def _by_beginning(specs: Sequence[Sequence[Intervention]]) -> list[list[int]]:
+    """Numbers of specs that share all of a prompt but its last row.
+
+    A spec that acts comes first: what it prefills says of itself how it was made.
+    """
+    groups: dict[str, list[int]] = {}
+    for n, spec in enumerate(specs):
+        beginning = canonical([i for i in spec if not i.last_row_only()])
+        groups.setdefault(beginning, []).append(n)
+    return [
+        sorted(group, key=lambda n: all(i.idle() or not i.acting() for i in specs[n]))
+        for group in groups.values()
+    ]
+
+
+def _alone(specs: Sequence[Any]) -> list[list[int]]:
+    return [[n] for n in range(len(specs))]
 
 
 def _groups(rows: Sequence[Row], *, alike: bool) -> list[list[int]]:

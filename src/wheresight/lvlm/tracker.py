@@ -50,7 +50,7 @@ class Tracker:
         self.blocks: list[tuple[Any, tuple[Intervention, ...]]] = []
         self.interventions: tuple[Intervention, ...] = ()
         self.seams: list[Seam] = []
-        self.spec = "none"
+        self.spec = self.beginning = "none"
         self.handles: list[Any] = []
         self.call: Call | None = None
         self.stage: Stage | None = None
@@ -91,6 +91,7 @@ class Tracker:
         interventions = parse(self.wanted())
         refuse_unhosted(interventions, self._host())
         self.spec = canonical(interventions)
+        self.beginning = canonical([i for i in interventions if not i.last_row_only()])
         self.interventions = tuple(i for i in interventions if not i.idle())
         self.relayout = relayout_of(self.interventions)
         self.handles = [
@@ -148,7 +149,7 @@ class Tracker:
         if not self.seams:
             check(self.lvlm, inputs)
             return
-        call = begin(self.lvlm, inputs, self.spec)
+        call = begin(self.lvlm, inputs, self.spec, self.beginning)
         call.relayout = self.relayout
         call.stage = self._stage_of(call)
         call.decided = self.replaying
@@ -189,7 +190,7 @@ class Tracker:
         cache = next((v for v in (call.cache, *values) if isinstance(v, Cache)), None)
         if cache is None:
             return
-        history = commit(self.lvlm, call, self.spec)
+        history = commit(self.lvlm, call, self.spec, self.beginning)
         for seam in self.seams:
             seam.commit(call, history)
         attach(cache, history)

@@ -190,16 +190,29 @@ class GridProbe:
         advance: Callable[[int], None] | None = None,
     ) -> list[Record]:
         """Ask every question under one intervention; return one record per question."""
+        return self.measure_all(scorer, shown, encoded, [intervention], advance)[intervention]
+
+    def measure_all(
+        self,
+        scorer: Scorer,
+        shown: Sequence[Composite],
+        encoded: Encoded,
+        interventions: Sequence[str],
+        advance: Callable[[int], None] | None = None,
+    ) -> dict[str, list[Record]]:
+        """The same under several interventions, which share what they can; equal records."""
         if self.settings.scoring == "generate":
-            answers = scorer.generate(
-                encoded,
-                intervention,
-                max_new_tokens=self.settings.max_new_tokens or 16,
-                advance=advance,
-            )
+            most = self.settings.max_new_tokens or 16
+            answers = [
+                scorer.generate(encoded, spec, max_new_tokens=most, advance=advance)
+                for spec in interventions
+            ]
         else:
-            answers = scorer.score(encoded, intervention, advance=advance)
-        return _records(shown, answers, intervention)
+            answers = scorer.score_all(encoded, interventions, advance=advance)
+        return {
+            spec: _records(shown, found, spec)
+            for spec, found in zip(interventions, answers, strict=True)
+        }
 
 
 def _records(
