@@ -265,7 +265,7 @@ METHODS = (
     "mask:bidirectional",
     "scalingvis:3",
     "scalingvis:3,rows=text",
-    "adaptvis:low=0.2,high=3,threshold=0.0035",
+    "adaptvis:low=0.2,high=2.5,threshold=0.0035",
     "bapa+temperature:3",
     "pool:side=1",
     "drop:0.5",

@@ -98,8 +98,8 @@ def attach(cache: Cache, history: History) -> None:
     cache._wheresight = history  # type: ignore[attr-defined]
 
 
-def branch(cache: Cache, rows: torch.Tensor, *, recorded: bool = True) -> Cache:
-    """A cache of these rows of another, which stays as it is; repeats allowed.
+def branch(cache: Cache, rows: torch.Tensor | None = None, *, recorded: bool = True) -> Cache:
+    """A cache of these rows of another (of all), which stays as it is; repeats allowed.
 
     With `recorded` the record goes along. Without, the branch is for a stock model, and the cache
     must have been built as one.
@@ -118,7 +118,8 @@ def branch(cache: Cache, rows: torch.Tensor, *, recorded: bool = True) -> Cache:
         twin._wheresight = None  # type: ignore[attr-defined]
     elif history is not None:
         twin._wheresight = dataclasses.replace(history, ids=list(history.ids))  # type: ignore[attr-defined]
-    twin.batch_select_indices(rows)
+    if rows is not None:
+        twin.batch_select_indices(rows)
     return twin
 
 

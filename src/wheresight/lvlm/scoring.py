@@ -1,10 +1,11 @@
 """Ask a model questions about pictures, in batches, and read its first answer token.
 
 Work is shared where sharing changes nothing: a picture goes through the vision tower once for all
-its questions and all interventions, and the prompt's common beginning (system, picture, the
-question's fixed words) is prefilled once per intervention for all that follows it.
+its questions and all interventions; the prompt's common beginning (system, picture, the question's
+fixed words) is prefilled once for all that follows it; and interventions that change the last row
+of a prompt alone share all rows before it.
 
-Legend: B rows (one per picture and question), P length of the common prefix, S of the suffixes.
+Legend: B rows (one per picture and question), T tokens, V vocabulary.
 """
 
 from __future__ import annotations
@@ -52,12 +53,18 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class _Prefix:
-    """A prefilled beginning of `length` tokens, one row a picture; `owner` (B,) is each row's."""
+class _Body:
+    """Some rows of a batch, of one length, run but for their last token.
 
-    length: int
+    Attributes:
+        rows: their numbers in the batch.
+        cache: what was run.
+        last: (rows, 1), the ids of their last tokens.
+    """
+
+    rows: tuple[int, ...]
     cache: Any
-    owner: torch.Tensor
+    last: torch.Tensor
 
 
 class Scorer:
@@ -136,13 +143,13 @@ class Scorer:
             for batch in self._batches(encoded.rows):
                 rows = [encoded.rows[i] for i in batch]
                 for group in _by_beginning(specs) if self.share_prefix else _alone(specs):
-                    prefix = None
+                    bodies: list[_Body] = []
                     for n in group:
                         with intervene(self.lvlm, specs[n]) as active:
                             self._calibrate(seen[n], active)
                             if self.share_prefix:
-                                prefix = prefix or self._prefix(seen[n], rows, active)
-                                logits = self._branches(prefix, rows, active)
+                                bodies = bodies or self._bodies(seen[n], rows, active)
+                                logits = self._last(bodies, active)
                             else:
                                 logits = self._plain(seen[n], rows, active)
                         found[n].update(zip(batch, self._read(logits), strict=True))
@@ -221,8 +228,8 @@ class Scorer:
         logits: torch.Tensor = out.logits[:, -1]
         return logits
 
-    def _prefix(self, encoded: Encoded, rows: Sequence[Row], active: Active) -> _Prefix:
-        """Prefill the rows' common beginning, once per picture."""
+    def _bodies(self, encoded: Encoded, rows: Sequence[Row], active: Active) -> list[_Body]:
+        """Run all tokens of the rows but the last; what they begin with, once per picture."""
         import torch
 
         length = _common_prefix(rows)
@@ -230,47 +237,45 @@ class Scorer:
         heads = [next(r for r in rows if r.picture == p) for p in pictures]
         heads = [Row(h.picture, h.ids[:length], _cut(h.types, 0, length)) for h in heads]
         inputs = self.encoder.inputs(encoded, heads)
+        bodies = []
         with active.prompt("inside"):
-            cache = self.lvlm.model(**inputs, logits_to_keep=1, use_cache=True).past_key_values
-        owner = torch.tensor([pictures.index(r.picture) for r in rows], device=self.lvlm.device)
-        return _Prefix(length, cache, owner)
+            prefix = self.lvlm.model(**inputs, logits_to_keep=1, use_cache=True).past_key_values
+            for group in _of_one_length(rows):
+                owners = [pictures.index(rows[i].picture) for i in group]
+                cache = branch(prefix, torch.tensor(owners, device=self.lvlm.device))
+                ids = torch.tensor([rows[i].ids[length:] for i in group], device=self.lvlm.device)
+                if ids.shape[1] > 1:
+                    self._go_on(ids[:, :-1], cache)
+                bodies.append(_Body(tuple(group), cache, ids[:, -1:]))
+        return bodies
 
-    def _branches(self, prefix: _Prefix, rows: Sequence[Row], active: Active) -> torch.Tensor:
-        """Logits (B, V) after the last prompt token of each row, on branches of the prefix."""
+    def _last(self, bodies: Sequence[_Body], active: Active) -> torch.Tensor:
+        """Logits (B, V) after the last token of each row."""
         import torch
 
-        found: dict[int, torch.Tensor] = {}
         stock = all(i.idle() or not i.acting() for i in active.interventions)
-        for group in _groups(rows, alike=any(i.twice for i in active.interventions)):
-            branched = branch(prefix.cache, prefix.owner[group], recorded=not stock)
-            suffixes = [rows[i].ids[prefix.length :] for i in group]
-            logits = self._suffixes(suffixes, prefix.length, branched, active)
-            found.update(zip(group, logits, strict=True))
-        return torch.stack([found[i] for i in range(len(rows))])
+        found: dict[int, torch.Tensor] = {}
+        with active.prompt("ends"):
+            for body in bodies:
+                logits = self._go_on(body.last, branch(body.cache, recorded=not stock))
+                found.update(zip(body.rows, logits, strict=True))
+        return torch.stack([found[n] for n in range(len(found))])
 
-    def _suffixes(
-        self, suffixes: Sequence[Sequence[int]], length: int, cache: Any, active: Active
-    ) -> torch.Tensor:
-        """Logits (B, V) after the last token of each suffix of a prefix that is in the cache."""
+    def _go_on(self, ids: torch.Tensor, cache: Any) -> torch.Tensor:
+        """Logits (B, V) after ids (B, T) behind what is in the cache; no row is padded."""
         import torch
 
-        width = max(len(ids) for ids in suffixes)
-        ids, mask = self.encoder.pad(suffixes, width, side="right")
-        mask = torch.cat([mask.new_ones(len(suffixes), length), mask], 1)
-        last = mask[:, length:].sum(1) - 1
-        kept = torch.unique(last)
-        with active.prompt("ends"):
-            out = self.lvlm.model(
-                input_ids=ids,
-                attention_mask=mask,
-                position_ids=length + torch.arange(width, device=ids.device).expand(len(ids), -1),
-                past_key_values=cache,
-                logits_to_keep=kept,
-                use_cache=True,
-            )
-        logits: torch.Tensor = out.logits[
-            torch.arange(len(suffixes)), torch.searchsorted(kept, last)
-        ]
+        rows, count = ids.shape
+        past = int(cache.get_seq_length())
+        out = self.lvlm.model(
+            input_ids=ids,
+            attention_mask=ids.new_ones(rows, past + count),
+            position_ids=(past + torch.arange(count, device=ids.device)).expand(rows, -1),
+            past_key_values=cache,
+            logits_to_keep=1,
+            use_cache=True,
+        )
+        logits: torch.Tensor = out.logits[:, -1]
         return logits
 
     def _read(self, logits: torch.Tensor) -> Iterator[Answer]:
@@ -333,10 +338,8 @@ def _alone(specs: Sequence[Any]) -> list[list[int]]:
     return [[n] for n in range(len(specs))]
 
 
-def _groups(rows: Sequence[Row], *, alike: bool) -> list[list[int]]:
-    """Rows that run together: all of them, or those of one length, which need no padding."""
-    if not alike:
-        return [list(range(len(rows)))]
+def _of_one_length(rows: Sequence[Row]) -> list[list[int]]:
+    """Numbers of rows of equal length, which run together without padding."""
     by_length: dict[int, list[int]] = {}
     for n, row in enumerate(rows):
         by_length.setdefault(len(row.ids), []).append(n)
