@@ -35,7 +35,8 @@ def _generate(core: Any, *args: Any, **kwargs: Any) -> Any:
     tracker = TRACKERS.get(id(core))
     if tracker is None:  # a copy of the model
         return stock(core, *args, **kwargs)
-    inputs = {"input_ids": args[0], **kwargs} if args else kwargs
+    ids = args[0] if args else kwargs.get("inputs")
+    inputs = kwargs if ids is None else {**kwargs, "input_ids": ids}
     # Within generate, images are turned into features before the first forward call.
     tracker.measure_blank(inputs)
     if not tracker.prompt_only:

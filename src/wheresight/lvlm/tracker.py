@@ -252,8 +252,8 @@ class Tracker:
         seam, pixels = self.attention(), inputs.get("pixel_values")
         if seam is None or seam.calibration is None or pixels is None:
             return
-        # Over a cache only the images that are new come with pixels; the first call will tell.
-        if inputs.get("past_key_values") is not None:
+        # Over a cache only new images come with pixels; the first call will say what is missing.
+        if inputs.get("past_key_values") is not None or inputs.get("input_ids") is None:
             return
         if seam.calibration.holds(self.lvlm.layout(inputs)):
             return

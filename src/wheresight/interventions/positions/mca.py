@@ -20,8 +20,8 @@ class MCA(Layered):
 
     Manhattan Causal Attention 2025, arXiv 2507.09184 (ACM MM 2025): the Manhattan distance from
     the nearest corner. The corners come first and the centre last; a square grid of even side H
-    takes up H - 1 ids, and text goes on behind them. With `mask`, a token sees the tokens of its image whose ids are
-    not above its own. Under M-RoPE all three rows of an image token are equal.
+    takes up H - 1 ids, and text goes on behind them. With `mask`, a token sees the tokens of its
+    image whose ids are not above its own. Under M-RoPE all three rows of an image token are equal.
 
     The released code is for one image of 24 x 24 a prompt, and in a batch it changes the mask of
     the first row alone. Here grids may be odd or not square, each row has its own images, and the

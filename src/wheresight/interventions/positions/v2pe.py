@@ -38,6 +38,8 @@ class V2PE(Layered):
     """
 
     name: ClassVar[str] = "v2pe"
+    # The ids of an image hang on how many tokens it has.
+    whole_images: ClassVar[bool] = True
     paper: ClassVar[str] = "Ge et al. 2024, arXiv 2412.09616"
 
     span: float = 1.0

@@ -95,6 +95,11 @@ class AttentionSeam(Seam):
                 return None
             own = used[None]
             return ChosenRows(own, text[:, used], own == last[:, None])
+        if call.layout().ends_in_image:
+            raise ModelError(
+                f"The prompt ends in an image, but '{acting[0]}' acts on its last row of text. "
+                "End it with text, or say that more of it will follow (prompt('inside'))."
+            )
         if bool((last < 0).all()):
             return None
         own = last.clamp_min(0)[:, None]

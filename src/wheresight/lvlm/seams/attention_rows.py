@@ -161,7 +161,7 @@ class Work:
         weights = logits.masked_fill(~seen, torch.finfo(logits.dtype).min).softmax(-1)
         if call.measuring:
             assert calibration is not None
-            calibration.keep(layer, call, weights, rows.wanted)
+            calibration.keep(layer, call, weights, rows.wanted.to(seen.device), seen)
             return out
         for intervention in acting:
             new = intervention.weights(weights, known)
@@ -209,11 +209,12 @@ def _turn(states: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.T
 
 
 def _logits(query: torch.Tensor, key: torch.Tensor, scaling: float) -> torch.Tensor:
-    """(B, A, Q, S) float32 from (B, A, Q, D) and (B, K, S, D); A is a multiple of K."""
+    """(B, A, Q, S), float32 or finer, from (B, A, Q, D) and (B, K, S, D); A is a multiple of K."""
     batch, heads, rows, width = query.shape
     groups = key.shape[1]
     grouped = query.reshape(batch, groups, heads // groups * rows, width)
-    logits = (grouped @ key.transpose(2, 3)).float() * scaling
+    exact = torch.promote_types(query.dtype, torch.float32)
+    logits = (grouped @ key.transpose(2, 3)).to(exact) * scaling
     return logits.view(batch, heads, rows, -1)
 
 

@@ -31,17 +31,25 @@ class Calibration:
             for number, span in enumerate(spans)
         )
 
-    def keep(self, layer: int, call: Call, weights: torch.Tensor, wanted: torch.Tensor) -> None:
-        """Store what one layer has attended to.
+    def keep(
+        self,
+        layer: int,
+        call: Call,
+        weights: torch.Tensor,
+        wanted: torch.Tensor,
+        visible: torch.Tensor,
+    ) -> None:
+        """Store what one layer has attended to: of each key, over the rows that may see it.
 
         Args:
             layer: its number.
             call: the running call.
             weights: (B, A, Q, S), after the softmax.
             wanted: (B or 1, Q) bool, rows that are text.
+            visible: (B or 1, 1, Q, S) bool, keys that a row may see.
         """
-        share = wanted.to(weights.dtype)[:, None, :, None]
-        mean = (weights * share).sum(2) / share.sum(2).clamp_min(1)
+        counted = (wanted[:, None, :, None] & visible).to(weights.dtype)
+        mean = (weights * counted).sum(2) / counted.sum(2).clamp_min(1)
         mean = columns.history_of(mean, call.past + call.tokens)
         found: dict[tuple[int, ImageTokens], list[torch.Tensor]] = {}
         for b, spans in enumerate(call.layout().images):
