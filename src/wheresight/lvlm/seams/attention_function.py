@@ -11,6 +11,7 @@ from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from wheresight.errors import ModelError
+from wheresight.lvlm.seams.attention_rows import Given
 
 # Name of the argument that carries the work through the layers to the attention function. An
 # argument and not a global, so that a layer that is run again for its gradient is given it again.
@@ -70,9 +71,12 @@ def _wrapped(base: Callable[..., Any]) -> Callable[..., Any]:
         **more: Any,
     ) -> Any:
         work = more.pop(ARGUMENT, None)
-        out, weights = base(module, query, key, value, attention_mask, scaling=scaling, **more)
-        if work is not None:
-            out = work(module, query, key, value, attention_mask, scaling, more, out)
-        return out, weights
+        if work is None:
+            return base(module, query, key, value, attention_mask, scaling=scaling, **more)
+        given = Given(module, query, key, value, attention_mask, scaling, more)
+        out, weights = work.in_frames(given), None
+        if out is None:
+            out, weights = base(module, query, key, value, attention_mask, scaling=scaling, **more)
+        return work.changed(given, out), weights
 
     return attention

@@ -38,6 +38,33 @@ class ChosenRows:
     last: torch.Tensor
 
 
+@dataclass(frozen=True, eq=False)
+class Given:
+    """What an attention function is called with.
+
+    Attributes:
+        module: the attention module.
+        query: (B, A, T, D), rotated.
+        key, value: (B, K, S, D), of the whole history; keys rotated.
+        mask: of whatever kind the function takes.
+        scaling: of the logits; None for 1 / sqrt(D).
+        more: its other arguments.
+    """
+
+    module: Any
+    query: torch.Tensor
+    key: torch.Tensor
+    value: torch.Tensor
+    mask: Any
+    scaling: float | None
+    more: dict[str, Any]
+
+    @property
+    def scale(self) -> float:
+        """What logits are multiplied by."""
+        return self.query.shape[-1] ** -0.5 if self.scaling is None else self.scaling
+
+
 class Work:
     """What there is to do in one call, for all layers."""
 
@@ -57,92 +84,81 @@ class Work:
         layout = call.seen
         self.image = (layout.image >= 0) & (layout.kind != Kind.HIDDEN)
 
-    def __call__(
-        self,
-        module: Any,
-        query: torch.Tensor,
-        key: torch.Tensor,
-        value: torch.Tensor,
-        mask: Any,
-        scaling: float | None,
-        more: dict[str, Any],
-        out: torch.Tensor,
-    ) -> torch.Tensor:
-        """The output (B, T, A, D) of an attention function with the chosen rows replaced."""
+    def in_frames(self, given: Given) -> torch.Tensor | None:
+        """The output (B, T, A, D) where image queries see other ids than text queries; else None.
+
+        Text rows run as they were given, image rows with queries and keys turned to where image
+        queries see them.
+        """
+        layer = int(given.module.layer_idx)
+        angles = self.positions.turn_apart(self.call, layer) if self.positions else None
+        if angles is None:
+            return None
         self.call.fired.add("attention")
-        scaling = query.shape[-1] ** -0.5 if scaling is None else scaling
-        if self.positions is not None:
-            angles = self.positions.turn_apart(self.call, int(module.layer_idx))
-            if angles is not None:
-                out = self._image_rows(query, key, value, mask, scaling, more, out, angles)
-        if self.rows is not None:
-            out = self._chosen_rows(
-                self.rows, int(module.layer_idx), query, key, value, mask, scaling, more, out
-            )
+        _refuse_unknown_terms(given.more, softcap=True)
+        image = self.image[:, self.call.past :].to(given.query.device)
+        of_image = image.any(0).nonzero().flatten()
+        of_text = (~image).any(0).nonzero().flatten()
+        text = self._attended(given, of_text, given.query[:, :, of_text], given.key)
+        cos, sin = (a[:, None].float() for a in angles)
+        columns_ = self.call.past + of_image
+        query = _turn(given.query[:, :, of_image], cos[:, :, columns_], sin[:, :, columns_])
+        keys = given.key.shape[2]
+        at = [columns.keys_of(a.transpose(2, 3), keys).transpose(2, 3) for a in (cos, sin)]
+        made = self._attended(given, of_image, query, _turn(given.key, *at))
+        out = torch.empty_like(given.query).transpose(1, 2)
+        out[:, of_text] = text
+        out[:, of_image] = torch.where(image[:, of_image, None, None], made, out[:, of_image])
         return out
 
-    def _image_rows(
-        self,
-        query: torch.Tensor,
-        key: torch.Tensor,
-        value: torch.Tensor,
-        mask: Any,
-        scaling: float,
-        more: dict[str, Any],
-        out: torch.Tensor,
-        angles: tuple[torch.Tensor, torch.Tensor],
+    def _attended(
+        self, given: Given, rows: torch.Tensor, query: torch.Tensor, key: torch.Tensor
     ) -> torch.Tensor:
-        """Image queries see queries and keys turned to where image queries see them."""
+        """Plain attention of some of the call's own rows, (B, rows, A, D)."""
         call = self.call
-        _refuse_unknown_terms(more, softcap=True)
-        total, keys = call.past + call.tokens, key.shape[2]
-        image = self.image[:, call.past :].to(query.device)
-        used = image.any(0).nonzero().flatten()
-        cos, sin = (a[:, None].float() for a in angles)
-        turned_query = _turn(
-            query[:, :, used], cos[:, :, call.past + used], sin[:, :, call.past + used]
-        )
-        at = [columns.keys_of(a.transpose(2, 3), keys).transpose(2, 3) for a in (cos, sin)]
-        turned_key = _turn(key, at[0], at[1])
         seen = columns.visible(
-            mask, call.past + used[None], total, keys, more.get("sliding_window")
+            given.mask,
+            call.past + rows[None],
+            call.past + call.tokens,
+            key.shape[2],
+            given.more.get("sliding_window"),
         )
-        made = F.scaled_dot_product_attention(
-            turned_query,
-            turned_key,
-            value,
+        dropout = given.more.get("dropout") or 0.0
+        return F.scaled_dot_product_attention(
+            query,
+            key,
+            given.value,
             attn_mask=seen,
-            scale=scaling,
+            dropout_p=dropout if given.module.training else 0.0,
+            scale=given.scale,
             enable_gqa=query.shape[1] != key.shape[1],
         ).transpose(1, 2)
-        new = torch.where(image[:, used, None, None], made, out[:, used])
-        return out.index_copy(1, used, new.to(out.dtype))
 
-    def _chosen_rows(
-        self,
-        rows: ChosenRows,
-        layer: int,
-        query: torch.Tensor,
-        key: torch.Tensor,
-        value: torch.Tensor,
-        mask: Any,
-        scaling: float,
-        more: dict[str, Any],
-        out: torch.Tensor,
-    ) -> torch.Tensor:
+    def changed(self, given: Given, out: torch.Tensor) -> torch.Tensor:
+        """The output (B, T, A, D) of an attention function with the chosen rows replaced."""
+        self.call.fired.add("attention")
+        if self.rows is None:
+            return out
+        return self._chosen_rows(self.rows, given, out)
+
+    def _chosen_rows(self, rows: ChosenRows, given: Given, out: torch.Tensor) -> torch.Tensor:
+        query, key, value = given.query, given.key, given.value
+        layer = int(given.module.layer_idx)
         call, calibration = self.call, self.calibration
         acting = [i for i in self.interventions if i.layer_key(layer) is not None]
         if not acting and not call.measuring:
             return out
-        _refuse_unknown_terms(more)
+        _refuse_unknown_terms(given.more)
         batch, heads, _, width = query.shape
         keys = key.shape[2]
         own = rows.own.to(query.device).expand(batch, -1)
         chosen = query.gather(2, own[:, None, :, None].expand(-1, heads, -1, width))
         total = call.past + call.tokens
-        seen = columns.visible(mask, own + call.past, total, keys, more.get("sliding_window"))
-        logits = _logits(chosen, key, scaling)
-        cap = more.get("softcap")
+        seen = columns.visible(
+            given.mask, own + call.past, total, keys, given.more.get("sliding_window")
+        )
+        logits = _logits(chosen, key, given.scale)
+        cap = given.more.get("softcap")
         if cap is not None:
             logits = torch.tanh(logits / cap) * cap
         image = columns.keys_of(self.image.to(query.device), keys)[:, None, None]
