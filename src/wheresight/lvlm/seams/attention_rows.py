@@ -97,38 +97,54 @@ class Work:
         self.call.fired.add("attention")
         _refuse_unknown_terms(given.more, softcap=True)
         image = self.image[:, self.call.past :].to(given.query.device)
-        of_image = image.any(0).nonzero().flatten()
+        columns_of_image = image.any(0).nonzero().flatten()
+        first, stop = int(columns_of_image[0]), int(columns_of_image[-1]) + 1
         of_text = (~image).any(0).nonzero().flatten()
-        text = self._attended(given, of_text, given.query[:, :, of_text], given.key)
+        # Where nothing is masked but what comes later, the kernel's own causal mask is cheaper than
+        # one that is given to it. Text before all images sees the same in both frames.
+        plain = given.mask is None and given.key.shape[2] == given.query.shape[2]
+        plain = plain and given.more.get("sliding_window") is None
+        if plain:
+            of_image, keys = torch.arange(stop, device=image.device), stop
+            of_text = of_text[of_text >= first]
+        else:
+            of_image, keys = columns_of_image, given.key.shape[2]
         cos, sin = (a[:, None].float() for a in angles)
-        columns_ = self.call.past + of_image
-        query = _turn(given.query[:, :, of_image], cos[:, :, columns_], sin[:, :, columns_])
-        keys = given.key.shape[2]
-        at = [columns.keys_of(a.transpose(2, 3), keys).transpose(2, 3) for a in (cos, sin)]
-        made = self._attended(given, of_image, query, _turn(given.key, *at))
+        at_queries = self.call.past + of_image
+        query = _turn(given.query[:, :, of_image], cos[:, :, at_queries], sin[:, :, at_queries])
+        at_keys = [
+            columns.keys_of(a.transpose(2, 3), given.key.shape[2]).transpose(2, 3)[:, :, :keys]
+            for a in (cos, sin)
+        ]
+        key = _turn(given.key[:, :, :keys], *at_keys)
+        made = self._attended(given, None if plain else of_image, query, key)
         out = torch.empty_like(given.query).transpose(1, 2)
-        out[:, of_text] = text
-        out[:, of_image] = torch.where(image[:, of_image, None, None], made, out[:, of_image])
+        out[:, of_image] = made
+        text = self._attended(given, of_text, given.query[:, :, of_text], given.key)
+        out[:, of_text] = torch.where(image[:, of_text, None, None], out[:, of_text], text)
         return out
 
     def _attended(
-        self, given: Given, rows: torch.Tensor, query: torch.Tensor, key: torch.Tensor
+        self, given: Given, rows: torch.Tensor | None, query: torch.Tensor, key: torch.Tensor
     ) -> torch.Tensor:
-        """Plain attention of some of the call's own rows, (B, rows, A, D)."""
+        """Plain attention of some of the call's own rows, (B, rows, A, D); None: causal."""
         call = self.call
-        seen = columns.visible(
-            given.mask,
-            call.past + rows[None],
-            call.past + call.tokens,
-            key.shape[2],
-            given.more.get("sliding_window"),
-        )
+        seen = None
+        if rows is not None:
+            seen = columns.visible(
+                given.mask,
+                call.past + rows[None],
+                call.past + call.tokens,
+                key.shape[2],
+                given.more.get("sliding_window"),
+            )
         dropout = given.more.get("dropout") or 0.0
         return F.scaled_dot_product_attention(
             query,
             key,
-            given.value,
+            given.value[:, :, : key.shape[2]],
             attn_mask=seen,
+            is_causal=seen is None,
             dropout_p=dropout if given.module.training else 0.0,
             scale=given.scale,
             enable_gqa=query.shape[1] != key.shape[1],
