@@ -30,7 +30,12 @@ from wheresight.interventions.spec import example
 
 IMAGE = 5
 # Beside every method with its example parameters: forms that cost otherwise.
-MORE = ("cca:mask=false", "scalingvis:alpha=0.8,rows=text", "bapa:layers=0-3", "bapa+scalingvis:0.8")
+MORE = (
+    "cca:mask=false",
+    "scalingvis:alpha=0.8,rows=text",
+    "bapa:layers=0-3",
+    "bapa+scalingvis:0.8",
+)
 
 
 def skeleton(side: int) -> Any:
@@ -77,7 +82,9 @@ def measured(model: Any, inputs: dict[str, Any], spec: str, repeats: int) -> dic
         for way in ("stock", "method") if repeat % 2 else ("method", "stock"):
             with wheresight.intervene(model, spec if way == "method" else "none") as active:
                 if any(i.needs_blank for i in active.interventions):
-                    blank = BaseModelOutputWithPooling(pooler_output=[torch.zeros(inputs["n"], 512)])
+                    blank = BaseModelOutputWithPooling(
+                        pooler_output=[torch.zeros(inputs["n"], 512)]
+                    )
                     active.calibrate(
                         **{k: v for k, v in inputs.items() if k != "n"}
                         | {"mm_encoder_outputs": {"image": blank}}
