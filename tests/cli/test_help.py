@@ -24,7 +24,9 @@ def test_help_answers_in_under_0_4_seconds() -> None:
     assert min(took) < 0.4, took
 
 
-@pytest.mark.parametrize("verb", ["probe", "report", "list", "pocket"])
+@pytest.mark.parametrize(
+    "verb", ["probe", "estimate", "report", "query", "export", "list", "pocket"]
+)
 def test_help_of_every_verb_imports_no_torch(verb: str) -> None:
     code = (
         "import sys; sys.argv = ['wheresight', sys.argv[1], '--help']\n"
@@ -32,6 +34,7 @@ def test_help_of_every_verb_imports_no_torch(verb: str) -> None:
         "try: app()\n"
         "except SystemExit: pass\n"
         "heavy = {'torch', 'transformers', 'datasets', 'matplotlib', 'scipy', 'pyarrow'}\n"
+        "heavy |= {'duckdb', 'ray'}\n"
         "print('HEAVY', sorted(heavy & set(sys.modules)))\n"
     )
     done = subprocess.run([sys.executable, "-c", code, verb], capture_output=True, text=True)
@@ -56,3 +59,18 @@ def test_probe_help_names_every_option_plainly() -> None:
         "--grid",
     }
     assert expected <= options
+
+
+def test_estimate_takes_what_decides_a_probe() -> None:
+    said = {}
+    for verb in ("probe", "estimate"):
+        done = subprocess.run(
+            [sys.executable, "-m", "wheresight", verb, "--help"],
+            capture_output=True,
+            text=True,
+            env={**os.environ, "COLUMNS": "120"},
+        )
+        said[verb] = set(re.findall(r"--[a-z][a-z-]+", done.stdout))
+    left_out = {"--out", "--replicates", "--executor", "--address", "--workers"}
+    assert said["probe"] - said["estimate"] <= left_out
+    assert {"--devices", "--batches", "--json"} <= said["estimate"] - said["probe"]

@@ -90,7 +90,7 @@ def test_a_damaged_part_is_named_and_set_aside(folder: RunFolder, harm: str) -> 
     part.write_bytes(data)
     with pytest.raises(RunError, match=r"bad-\w+\.parquet.*cannot be read.*Repeat"):
         folder.read()
-    assert folder.damaged() == [part]
+    assert folder.damaged() == [str(part)]
     assert not folder.has("bad")
     assert folder.has("good")
     assert folder.read().num_rows == 50

@@ -70,10 +70,11 @@ def _default(field: dataclasses.Field[Any]) -> str:
 
 @app.command()
 def models() -> None:
-    """Models that come with the package."""
+    """Models that come with the package, and skeletons with random weights."""
     from wheresight.lvlm.loading import named_models
+    from wheresight.skeletons import names
 
-    for name in sorted(named_models()):
+    for name in [*sorted(named_models()), *names()]:
         typer.echo(name)
 
 

@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from wheresight.cli import list_, pocket, probe, report
+from wheresight.cli import estimate, export, list_, pocket, probe, query, report
 from wheresight.errors import WheresightError
 
 app = typer.Typer(
@@ -30,7 +30,10 @@ def _root(
 
 
 app.command("probe")(probe.probe)
+app.command("estimate")(estimate.estimate)
 app.command("report")(report.report)
+app.command("query")(query.query)
+app.command("export")(export.export)
 app.add_typer(list_.app, name="list")
 app.add_typer(pocket.app, name="pocket")
 

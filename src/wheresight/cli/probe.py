@@ -16,10 +16,15 @@ class Protocol(StrEnum):
 
 def probe(
     out: Annotated[
-        str, typer.Option("--out", "-o", help="Folder for records and report.")
+        str,
+        typer.Option("--out", "-o", help="Folder for records and report; s3://... works too."),
     ] = "wheresight-probe",
     model: Annotated[
-        str, typer.Option(help="pocket, a folder, or a hub id of a supported LVLM.")
+        str,
+        typer.Option(
+            help="pocket, a folder, a hub id of a supported LVLM, or skeleton:NAME for random "
+            "weights (see: wheresight list models)."
+        ),
     ] = "pocket",
     intervention: Annotated[
         list[str] | None,
@@ -90,6 +95,24 @@ def probe(
     allow_pickle: Annotated[
         bool, typer.Option("--allow-pickle", help="Accept weights that are not safetensors.")
     ] = False,
+    executor: Annotated[
+        str,
+        typer.Option(
+            help="local: this process, or its share under torchrun or Slurm. ray: workers on a "
+            "Ray cluster."
+        ),
+    ] = "local",
+    address: Annotated[
+        str | None,
+        typer.Option(help="Ray cluster to join, such as auto. Default: one on this machine."),
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(help="Ray workers. Default: one a GPU, else one per --cores-per-worker."),
+    ] = None,
+    cores_per_worker: Annotated[
+        int | None, typer.Option(help="CPU threads of each worker. Default with Ray: 1.")
+    ] = None,
 ) -> None:
     """Move the same picture over a grid and see whether the answer changes.
 
@@ -112,8 +135,12 @@ def probe(
         request, command=["wheresight", *sys.argv[1:]], progress=ConsoleProgress(console)
     )
 
+    if outcome.results is None or outcome.report is None:
+        console.print(f"\nRecords: {outcome.folder}", highlight=False)
+        return
+
     from wheresight.report.terminal import print_results
 
     print_results(outcome.results, console)
     console.print(f"\nRecords and results: {outcome.folder}", highlight=False)
-    console.print(f"Report: {outcome.report.resolve().as_uri()}", highlight=False, soft_wrap=True)
+    console.print(f"Report: {outcome.report}", highlight=False, soft_wrap=True)

@@ -27,4 +27,4 @@ def report(
             run, replicates=replicates, progress=ConsoleProgress(console)
         )
     print_results(results, console)
-    console.print(f"\nReport: {page.resolve().as_uri()}", highlight=False, soft_wrap=True)
+    console.print(f"\nReport: {page}", highlight=False, soft_wrap=True)

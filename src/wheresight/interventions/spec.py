@@ -50,6 +50,15 @@ def parse(spec: Spec) -> tuple[Intervention, ...]:
     return ordered(parts)
 
 
+def beginning(spec: Spec) -> str:
+    """The canonical spec of what decides all of a prompt but its last row.
+
+    >>> beginning("bapa+scalingvis:alpha=0.8")
+    'bapa'
+    """
+    return canonical([part for part in parse(spec) if not part.last_row_only()])
+
+
 def example(name: str) -> Intervention:
     """An intervention of this name with its defaults, and example values where it has none.
 

@@ -34,11 +34,6 @@ class Active:
         """Canonical string of all that is active."""
         return canonical(self.interventions)
 
-    @property
-    def beginning(self) -> str:
-        """The spec that decides all of a prompt but its last row."""
-        return canonical([i for i in self.interventions if not i.last_row_only()])
-
     @contextmanager
     def prompt(self, stage: Literal["inside", "ends"]) -> Iterator[None]:
         """Say what forward calls in this block are: the end of a prompt, or a part before it.

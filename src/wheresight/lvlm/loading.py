@@ -16,6 +16,7 @@ from safetensors import SafetensorError
 
 from wheresight.errors import ModelError, unknown_name
 from wheresight.lvlm.prompts import check_chat_template
+from wheresight.skeletons import is_skeleton
 
 if TYPE_CHECKING:
     from wheresight.interventions.host import Host
@@ -87,6 +88,7 @@ class ModelCard:
         config, processor: of transformers.
         picture_size: side in pixels of the square picture that the vision tower is fed, or None
             where pictures keep their own size.
+        build: makes the model with random weights, or None where weights are read.
     """
 
     name: str
@@ -95,6 +97,7 @@ class ModelCard:
     config: Any
     processor: Any
     picture_size: int | None
+    build: Callable[..., Any] | None = None
 
     def host(self, attention: str) -> Host:
         """What interventions may ask of it, run with this attention function."""
@@ -111,6 +114,10 @@ def look_up(model: str, *, trust_remote_code: bool = False) -> ModelCard:
     Raises:
         ModelError: unknown name, unsupported family, no processor or no chat template.
     """
+    if is_skeleton(model):
+        from wheresight.skeletons.build import card
+
+        return card(model)
     place = resolve(model)
 
     import transformers
@@ -129,7 +136,7 @@ def look_up(model: str, *, trust_remote_code: bool = False) -> ModelCard:
     )
     check_chat_template(processor)
     return ModelCard(
-        model, place, revision(place, config), config, processor, _picture_size(processor)
+        model, place, revision(place, config), config, processor, picture_size(processor)
     )
 
 
@@ -145,7 +152,8 @@ def load(
     """Load a stock transformers LVLM with its processor, in evaluation mode.
 
     Args:
-        model: a shipped name (`pocket`), a folder, a hub id, or what `look_up` returned.
+        model: a shipped name (`pocket`), `skeleton:NAME` for random weights, a folder, a hub id,
+            or what `look_up` returned.
         dtype: float32, bfloat16, float16 or float64.
         device: a torch device; default is the first accelerator, else the CPU.
         attention: attention implementation of transformers: sdpa, eager or flash_attention_2.
@@ -170,16 +178,19 @@ def load(
     from wheresight.lvlm.wrapper import wrap
 
     where = _device(device)
-    weights = _from_hub(
-        card.name,
-        transformers.AutoModelForImageTextToText.from_pretrained,
-        card.place,
-        config=card.config,
-        dtype=getattr(torch, dtype),
-        attn_implementation=attention,
-        use_safetensors=None if allow_pickle else True,
-        trust_remote_code=trust_remote_code,
-    )
+    if card.build is not None:
+        weights = card.build(dtype=getattr(torch, dtype), device=where, attention=attention)
+    else:
+        weights = _from_hub(
+            card.name,
+            transformers.AutoModelForImageTextToText.from_pretrained,
+            card.place,
+            config=card.config,
+            dtype=getattr(torch, dtype),
+            attn_implementation=attention,
+            use_safetensors=None if allow_pickle else True,
+            trust_remote_code=trust_remote_code,
+        )
     wrapped: LVLM = wrap(weights.to(where).eval(), card.processor)
     wrapped.name, wrapped.revision = card.name, card.revision
     return wrapped
@@ -193,7 +204,8 @@ def check_precision(dtype: str, attention: str) -> None:
         raise ModelError(unknown_name("attention implementation", attention, ATTENTIONS))
 
 
-def _picture_size(processor: Any) -> int | None:
+def picture_size(processor: Any) -> int | None:
+    """Side of the square picture that a processor always makes, or None if it has no such size."""
     images: Any = getattr(processor, "image_processor", None)
     if getattr(images, "image_grid_pinpoints", None):
         return None  # cut into tiles: larger pictures give more tokens

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from wheresight.errors import ModelError
 from wheresight.interventions.base import Intervention
-from wheresight.interventions.spec import canonical, parse
+from wheresight.interventions.spec import beginning, parse
 from wheresight.lvlm.answers import AnswerTokens, answer_tokens, read_answer
 from wheresight.lvlm.encoding import Encoded, Encoder, Query, Row
 from wheresight.lvlm.history import branch
@@ -326,8 +326,7 @@ def _by_beginning(specs: Sequence[Sequence[Intervention]]) -> list[list[int]]:
     """
     groups: dict[str, list[int]] = {}
     for n, spec in enumerate(specs):
-        beginning = canonical([i for i in spec if not i.last_row_only()])
-        groups.setdefault(beginning, []).append(n)
+        groups.setdefault(beginning(spec), []).append(n)
     return [
         sorted(group, key=lambda n: all(i.idle() or not i.acting() for i in specs[n]))
         for group in groups.values()

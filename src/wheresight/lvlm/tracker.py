@@ -18,7 +18,7 @@ from transformers.cache_utils import Cache
 from wheresight.errors import ModelError
 from wheresight.interventions.base import SEAMS, Intervention
 from wheresight.interventions.host import Host, refuse_unhosted
-from wheresight.interventions.spec import canonical, parse
+from wheresight.interventions.spec import beginning, canonical, parse
 from wheresight.lvlm.call import Call, Stage, begin, check, commit
 from wheresight.lvlm.generation import WatchedGenerate
 from wheresight.lvlm.history import attach
@@ -91,7 +91,7 @@ class Tracker:
         interventions = parse(self.wanted())
         refuse_unhosted(interventions, self._host())
         self.spec = canonical(interventions)
-        self.beginning = canonical([i for i in interventions if not i.last_row_only()])
+        self.beginning = beginning(interventions)
         self.interventions = tuple(i for i in interventions if not i.idle())
         self.relayout = relayout_of(self.interventions)
         self.handles = [

@@ -9,6 +9,7 @@ caption where a sibling (a hard negative) stands in the key's cell.
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -111,15 +112,20 @@ class GridProbe:
     def __init__(self, settings: GridSettings, source: Source, count: int) -> None:
         self.settings = settings
         self.source = source
-        self.items: list[Item] = plan_items(
-            source.pairs(),
-            count,
-            rows=settings.rows,
-            columns=settings.columns,
-            seed=settings.seed,
-            siblings=settings.protocol == "balanced",
-        )
+        self.count = count
         self._renderer = Renderer(source)
+
+    @functools.cached_property
+    def items(self) -> list[Item]:
+        """All items, planned when they are first asked for; a worker is given its own."""
+        return plan_items(
+            self.source.pairs(),
+            self.count,
+            rows=self.settings.rows,
+            columns=self.settings.columns,
+            seed=self.settings.seed,
+            siblings=self.settings.protocol == "balanced",
+        )
 
     def shards(self) -> Iterator[list[Item]]:
         """The items in groups of fixed size, in order; a group is one work unit's items."""
@@ -159,8 +165,16 @@ class GridProbe:
         Raises:
             StimulusError: which picture cannot be used, and why.
         """
-        for item in items:
-            self._renderer.prepare(composite.recipe for composite in self.composites(item))
+        items = list(items)
+        for item in items[:1]:  # the places of tiles are those of all items
+            list(self.composites(item))
+        tile = self.settings.tile
+        self._renderer.check(
+            (name, tile)
+            for item in items
+            for name in (item.key, *item.distractors, item.sibling)
+            if name is not None
+        )
 
     def rows_per_item(self, item: Item) -> int:
         """Number of questions that one item asks under one intervention."""
@@ -186,21 +200,13 @@ class GridProbe:
         scorer: Scorer,
         shown: Sequence[Composite],
         encoded: Encoded,
-        intervention: str,
-        advance: Callable[[int], None] | None = None,
-    ) -> list[Record]:
-        """Ask every question under one intervention; return one record per question."""
-        return self.measure_all(scorer, shown, encoded, [intervention], advance)[intervention]
-
-    def measure_all(
-        self,
-        scorer: Scorer,
-        shown: Sequence[Composite],
-        encoded: Encoded,
         interventions: Sequence[str],
         advance: Callable[[int], None] | None = None,
     ) -> dict[str, list[Record]]:
-        """The same under several interventions, which share what they can; equal records."""
+        """Ask every question under each intervention; return one record per question.
+
+        Interventions share what they can, and a record does not depend on which others there are.
+        """
         if self.settings.scoring == "generate":
             most = self.settings.max_new_tokens or 16
             answers = [

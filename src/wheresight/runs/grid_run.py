@@ -2,76 +2,42 @@
 
 from __future__ import annotations
 
+import os
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Literal
 
-from wheresight.errors import RunError, StimulusError
+from wheresight.errors import RunError
 from wheresight.interventions.host import refuse_unhosted
 from wheresight.interventions.spec import canonical, parse
-from wheresight.probes.grid import GridProbe, GridSettings
-from wheresight.probes.questions import question_template
-from wheresight.runs.engine import Plan, execute, plan
+from wheresight.runs.engine import Plan, plan
+from wheresight.runs.executors import executor
+from wheresight.runs.launch import Share
 from wheresight.runs.outcome import summarise_folder
 from wheresight.runs.progress import Progress, Silent
-from wheresight.runs.results import Environment, Results
-from wheresight.runs.store import RunFolder
-from wheresight.runs.summarise import check_bootstrap
-from wheresight.stimuli.composites import colour, fitting_tile, parse_grid
-from wheresight.stimuli.layouts import layout as find_layout
-from wheresight.stimuli.sources import open_source
+from wheresight.runs.request import GridRequest, open_grid
+from wheresight.runs.results import Results
+from wheresight.runs.store import RunFolder, content_name
+from wheresight.runs.work import Work
 
-if TYPE_CHECKING:
-    from wheresight.lvlm.loading import ModelCard
-
-# The paper's composites are 840 pixels wide; a tower that is fed a fixed size gets that size
-# instead, so that tiles are scaled once and the grid's phase against the patches is known.
-PAPER_CANVAS = 840
-
-
-@dataclass(frozen=True)
-class GridRequest:
-    """What `wheresight probe` is asked for; each field is the option of the same name."""
-
-    out: str
-    model: str = "pocket"
-    source: str = "pocket"
-    items: int = 200
-    interventions: tuple[str, ...] = ("none",)
-    protocol: Literal["balanced", "paper"] = "balanced"
-    question: str = "paper"
-    generate: bool = False
-    max_new_tokens: int = 16
-    grid: str = "3x3"
-    layout: str = "swap"
-    canvas: int | None = None
-    tile: int | None = None
-    background: str = "white"
-    jitter: int = 0
-    seed: int = 0
-    image_column: str | None = None
-    caption_column: str | None = None
-    sample: int | None = None
-    skip_bad: bool = False
-    dtype: str = "float32"
-    device: str | None = None
-    attention: str = "sdpa"
-    batch_size: int = 64
-    share_prefix: bool | None = None
-    replicates: int = 2000
-    trust_remote_code: bool = False
-    allow_pickle: bool = False
+__all__ = ["GridOutcome", "GridRequest", "run_grid"]
 
 
 @dataclass(frozen=True)
 class GridOutcome:
-    """Where a run ended."""
+    """Where a run ended.
 
-    results: Results
-    folder: Path
-    report: Path
+    Attributes:
+        results: the numbers; None where other processes of the run were not done yet.
+        folder: the output folder or URL.
+        report: address of the page, or None where there are no results.
+        rows_computed: questions that this process answered, or had answered.
+    """
+
+    results: Results | None
+    folder: str
+    report: str | None
     rows_computed: int
 
 
@@ -80,137 +46,118 @@ def run_grid(
 ) -> GridOutcome:
     """Run the grid probe, or go on with it, and write records, results.json and report.html.
 
+    Where torchrun or Slurm started several processes, each does its share of the units, and the
+    last to finish makes results and report.
+
     Raises:
         WheresightError: what was given, what was expected, what to do; finished records are kept.
     """
     progress = progress or Silent()
     interventions = _interventions(request.interventions)
-    card, probe = _open(request, progress)
+    who = executor(request.executor)
+    share = who.share(os.environ)
+    folder = RunFolder(request.out)
+    _check_workers(request, folder, share)
+    card, probe = open_grid(request, progress)
     for spec in interventions:
         refuse_unhosted(parse(spec), card.host(request.attention))
-    folder = RunFolder(request.out)
+    whole = plan(probe, interventions)
+    own = whole.share(share.has)
+    identity = probe.settings.model_dump(mode="json")
     said = shlex.join(command) if command else repr(request)
-    with folder.lock():
-        folder.prepare(
-            probe.settings.model_dump(mode="json"),
-            {"command": said, "options": asdict(request)},
-        )
-        for part in folder.damaged():
+    # Ranks hold the folder together if they were started to do the same thing.
+    same = {"identity": identity, "items": request.items, "specs": interventions}
+    with folder.lock(content_name({**same, "world": share.world}), str(share.rank)):
+        folder.prepare(identity, {"command": said, "options": asdict(request)})
+        for part in folder.damaged(_looked_after(whole, own, share)):
             progress.say(f"The record part {part} is damaged; it is set aside and computed again")
-        todo = plan(probe, interventions, folder)
-        progress.say(
-            f"{todo.rows_total:,} questions ({len(probe.items):,} items x {request.grid} cells x "
-            f"{len(interventions)} interventions, negatives included); "
-            f"{todo.rows_total - todo.rows_todo:,} are done"
+        left = own.left(folder.units())
+        progress.say(_start(request, whole, own, left, share))
+        if left.shards:
+            probe.check_pictures(item for shard in left.shards for item in shard.items)
+            work = Work(
+                request=request,
+                card=card,
+                probe=probe,
+                shards=left.shards,
+                share=share,
+                folder=folder,
+                progress=progress,
+                rows_total=own.rows,
+                rows_done=own.rows - left.rows,
+            )
+            who.compute(work)
+        done = folder.units()
+        _refuse_lost(own.left(done), folder)
+        missing = whole.left(done).rows
+        # The last to finish makes the report; where nothing was left to do, the first does.
+        reports = not missing and (left.shards or share.rank == 0)
+        with folder.claim("report") if reports else nullcontext(False) as claimed:
+            if not claimed:
+                progress.say(
+                    f"Process {share.rank} of {share.world} is done; {missing:,} questions are "
+                    "left to others, and the last of them makes the report"
+                )
+                return GridOutcome(None, folder.name, None, left.rows)
+            results, report = summarise_folder(
+                folder, render=probe.render, replicates=request.replicates, progress=progress
+            )
+    return GridOutcome(results, folder.name, report, left.rows)
+
+
+def _looked_after(whole: Plan, own: Plan, share: Share) -> Callable[[str], bool]:
+    """The parts that this process checks: its own; the first checks those of no share, too."""
+    mine = set(own.units())
+    others = set(whole.units()) - mine
+    return lambda unit: unit in mine or (share.rank == 0 and unit not in others)
+
+
+def _refuse_lost(lost: Plan, folder: RunFolder) -> None:
+    if lost.shards:
+        raise RunError(
+            f"{lost.rows:,} questions have no record in {folder.name!r} though their workers say "
+            "that they are done. Workers on other machines must see the same folder: give --out "
+            "on shared storage, or a URL such as s3://bucket/run."
         )
-        if todo.shards:
-            _compute(request, card, probe, todo, folder, progress)
-        results, report = summarise_folder(
-            folder, render=probe.render, replicates=request.replicates, progress=progress
+
+
+def _start(request: GridRequest, whole: Plan, own: Plan, left: Plan, share: Share) -> str:
+    asked = (
+        f"{whole.rows:,} questions ({request.items:,} items x {request.grid} cells x "
+        f"{len(whole.shards[0].todo)} interventions, negatives included)"
+    )
+    done = own.rows - left.rows
+    if share.world == 1:
+        return f"{asked}; {done:,} are done"
+    return (
+        f"{asked}; process {share.rank} of {share.world} ({share.told_by}) does {own.rows:,} of "
+        f"them, of which {done:,} are done"
+    )
+
+
+def _check_workers(request: GridRequest, folder: RunFolder, share: Share) -> None:
+    for name, value in (
+        ("workers", request.workers),
+        ("cores per worker", request.cores_per_worker),
+    ):
+        if value is not None and value < 1:
+            raise RunError(f"The number of {name} was given as {value}; expected 1 or more.")
+    if request.executor == "local":
+        given = {"--address": request.address, "--workers": request.workers}
+        for option in given:
+            if given[option] is not None:
+                raise RunError(
+                    f"{option} was given, and the executor is local, which works in this process "
+                    "alone. Add --executor ray, or start several with torchrun or Slurm."
+                )
+    if share.world > 1 and not folder.place.shared:
+        raise RunError(
+            f"The output {folder.name!r} is in the memory of one process, and {share.world} share "
+            "the run. Choose a folder or a URL that all of them see."
         )
-    return GridOutcome(results, folder.path, report, todo.rows_todo)
-
-
-def _open(request: GridRequest, progress: Progress) -> tuple[ModelCard, GridProbe]:
-    """Check all that can be checked before weights load, cheapest first."""
-    question = question_template(request.question)
-    if request.items < 1:
-        raise StimulusError(f"{request.items} items were asked for; expected 1 or more.")
-    if request.batch_size < 1:
-        raise RunError(f"The batch size {request.batch_size} was given; expected 1 or more.")
-    check_bootstrap(request.replicates)
-    rows, columns = parse_grid(request.grid)
-    find_layout(request.layout)
-    colour(request.background)
-
-    from wheresight.lvlm.loading import check_precision, look_up
-
-    check_precision(request.dtype, request.attention)
-    progress.say(f"Reading pairs from {request.source}")
-    source = open_source(
-        request.source,
-        image_column=request.image_column,
-        caption_column=request.caption_column,
-        sample=request.sample,
-        seed=request.seed,
-        skip_bad=request.skip_bad,
-    )
-    progress.say(f"Looking up model {request.model}")
-    card = look_up(request.model, trust_remote_code=request.trust_remote_code)
-    canvas = request.canvas or _canvas(request.layout, card.picture_size)
-    settings = GridSettings(
-        model=request.model,
-        model_revision=card.revision,
-        dtype=request.dtype,
-        attention=request.attention,
-        source=source.name,
-        source_fingerprint=source.fingerprint,
-        protocol=request.protocol,
-        question=question,
-        scoring="generate" if request.generate else "first_token",
-        max_new_tokens=request.max_new_tokens if request.generate else None,
-        rows=rows,
-        columns=columns,
-        layout=request.layout,
-        canvas=canvas,
-        tile=request.tile or _tile(request, (rows, columns), canvas, card.picture_size),
-        background=request.background,
-        jitter=request.jitter,
-        seed=request.seed,
-    )
-    return card, GridProbe(settings, source, request.items)
-
-
-def _compute(
-    request: GridRequest,
-    card: ModelCard,
-    probe: GridProbe,
-    todo: Plan,
-    folder: RunFolder,
-    progress: Progress,
-) -> None:
-    """Load the model and do what is left to do."""
-    import torch
-
-    from wheresight.lvlm.loading import load
-    from wheresight.lvlm.scoring import Scorer
-
-    probe.check_pictures(item for shard in todo.shards for item in shard.items)
-    progress.say(f"Loading {request.model}")
-    lvlm = load(
-        card,
-        dtype=request.dtype,
-        device=request.device,
-        attention=request.attention,
-        trust_remote_code=request.trust_remote_code,
-        allow_pickle=request.allow_pickle,
-    )
-    hardware = {"device": str(lvlm.device), "threads": torch.get_num_threads()}
-    environment = Environment.capture(seeds={"run": request.seed}, hardware=hardware)
-    folder.note_environment(environment.model_dump(mode="json"))
-    scorer = Scorer(lvlm, batch_size=request.batch_size, share_prefix=request.share_prefix)
-    progress.start(todo.rows_total, todo.rows_total - todo.rows_todo, "questions")
-    try:
-        execute(probe, todo.shards, folder, scorer, progress.advance)
-    finally:
-        progress.stop()
 
 
 def _interventions(given: Sequence[str]) -> list[str]:
     if not given:
         raise RunError("No intervention was given; expected at least one, such as none or bapa.")
     return list(dict.fromkeys(canonical(spec) for spec in given))
-
-
-def _canvas(layout: str, picture_size: int | None) -> int:
-    return PAPER_CANVAS if layout == "insert" or picture_size is None else picture_size
-
-
-def _tile(
-    request: GridRequest, grid: tuple[int, int], canvas: int, picture_size: int | None
-) -> int:
-    """Tiles that fill the canvas where it is the tower's own picture, so that cells fall alike on
-    its patches; else the largest that leave the paper's gaps."""
-    if request.layout == "swap" and not request.jitter and canvas == picture_size:
-        return canvas // max(grid)
-    return fitting_tile(*grid, (canvas, canvas))

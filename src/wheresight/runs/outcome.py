@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wheresight.errors import WheresightError
@@ -20,8 +19,10 @@ def summarise_folder(
     render: Render | None = None,
     replicates: int = 2000,
     progress: Progress | None = None,
-) -> tuple[Results, Path]:
+) -> tuple[Results, str]:
     """Make results.json and report.html from a folder's records; no model is needed.
+
+    Returns the numbers and the address of the page.
 
     Args:
         folder: the run.
@@ -35,18 +36,19 @@ def summarise_folder(
     manifest = folder.manifest()
     records = folder.read()
     progress.say(f"Computing intervals from {records.num_rows:,} records")
-    identity = manifest["identity"]
+    identity, environment = manifest["identity"], manifest["environment"]
     results = summarise(
         records,
         configuration=identity,
-        environment=Environment.model_validate(manifest["environment"]),
+        environment=Environment.model_validate(environment) if environment else None,
         command=manifest["request"]["command"],
         replicates=replicates,
     )
-    write(results, folder.path)
     progress.say("Drawing the report")
-    report = write_report(folder.path, results, records, render or _renderer(identity))
-    return results, report
+    with folder.files() as place:
+        write(results, place)
+        report = write_report(place, results, records, render or _renderer(identity))
+    return results, folder.place.uri(report.name)
 
 
 def _renderer(identity: dict[str, Any]) -> Render | None:

@@ -16,6 +16,7 @@ from wheresight.errors import RunError
 from wheresight.runs import results as schema
 from wheresight.runs.complete_items import CompleteItems, complete_items
 from wheresight.runs.results import Estimate, Protocol, Results
+from wheresight.skeletons import CAUTION, is_skeleton
 from wheresight.statistics import criterion
 from wheresight.statistics.agreement import cochran_q
 from wheresight.statistics.bootstrap import ClusterBootstrap, exact_at_the_ends, interval
@@ -131,7 +132,8 @@ def summarise(
     drawn = [_join(parts) for parts in chunks]
 
     place = {name: i for i, name in enumerate(data.interventions)}
-    report = _Reporter(data, answers[0], level)
+    first = (CAUTION,) if is_skeleton(str(configuration.get("model"))) else ()
+    report = _Reporter(data, answers[0], level, first)
     return Results(
         schema_version=1,
         protocol=data.protocol,
@@ -195,11 +197,17 @@ def _join(parts: Sequence[Measures]) -> Measures:
 
 
 class _Reporter:
-    """Turns measures and their replicates into the models of results.json."""
+    """Turns measures and their replicates into the models of results.json.
 
-    def __init__(self, data: CompleteItems, answers: GridAnswers, level: float) -> None:
+    `first` are warnings that go before those of every intervention.
+    """
+
+    def __init__(
+        self, data: CompleteItems, answers: GridAnswers, level: float, first: Sequence[str] = ()
+    ) -> None:
         self.data = data
         self.level = level
+        self.first = first
         self.cells = data.counts.cells
         self.clusters = {"": data.counts.clusters}
         for kind, negative in answers.negatives.items():
@@ -285,7 +293,10 @@ class _Reporter:
             for cell, numbers in enumerate(of_cells)
         ]
         return schema.InterventionResult(
-            intervention=name, cells=cells, overall=overall, warnings=_warnings(answers, overall)
+            intervention=name,
+            cells=cells,
+            overall=overall,
+            warnings=[*self.first, *_warnings(answers, overall)],
         )
 
     def comparison(

@@ -57,8 +57,15 @@ class Renderer:
         Raises:
             StimulusError: if a picture cannot be used.
         """
-        needed = {(name, recipe.tile) for recipe in recipes for name in recipe.tiles()}
-        for name_and_side in sorted(needed):
+        self.check({(name, recipe.tile) for recipe in recipes for name in recipe.tiles()})
+
+    def check(self, tiles: Iterable[tuple[str, int]]) -> None:
+        """Read and resize every tile, given by pair id and side in pixels, each once.
+
+        Raises:
+            StimulusError: if a picture cannot be used.
+        """
+        for name_and_side in sorted(set(tiles)):
             self._tiles[name_and_side]
 
     def array(self, recipes: Iterable[Recipe]) -> np.ndarray:
