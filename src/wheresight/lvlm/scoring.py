@@ -140,13 +140,14 @@ class Scorer:
         found: list[dict[int, Answer]] = [{} for _ in specs]
         with torch.inference_mode():
             seen = [self._seen(encoded, spec) for spec in specs]
+            blanks = [self._blanks(encoded, spec) for spec in specs]
             for batch in self._batches(encoded.rows):
                 rows = [encoded.rows[i] for i in batch]
                 for group in _by_beginning(specs) if self.share_prefix else _alone(specs):
                     bodies: list[_Body] = []
                     for n in group:
                         with intervene(self.lvlm, specs[n]) as active:
-                            self._calibrate(seen[n], active)
+                            self._calibrate(active, blanks[n])
                             if self.share_prefix:
                                 bodies = bodies or self._bodies(seen[n], rows, active)
                                 logits = self._last(bodies, active)
@@ -169,9 +170,11 @@ class Scorer:
         import torch
 
         found: dict[int, Answer] = {}
-        with torch.inference_mode(), intervene(self.lvlm, spec) as active:
-            encoded = self._seen(encoded, active.interventions)
-            self._calibrate(encoded, active)
+        parts = parse(spec)
+        with torch.inference_mode():
+            encoded, blanks = self._seen(encoded, parts), self._blanks(encoded, parts)
+        with torch.inference_mode(), intervene(self.lvlm, parts) as active:
+            self._calibrate(active, blanks)
             for batch in self._batches(encoded.rows):
                 rows = [encoded.rows[i] for i in batch]
                 inputs = self.encoder.inputs(encoded, rows)
@@ -202,18 +205,23 @@ class Scorer:
 
     def _seen(self, encoded: Encoded, spec: Sequence[Intervention]) -> Encoded:
         """The same with features of their own for methods that change the vision tower."""
-        vision = [i for i in spec if "vision" in i.acting() and not i.idle()]
+        vision = _on_vision(spec)
         if not vision:
             return encoded
         with intervene(self.lvlm, vision):
             return self.encoder.encode(encoded.queries)
 
-    def _calibrate(self, encoded: Encoded, active: Active) -> None:
-        """Show the model a blank picture of each size, for methods that ask for one."""
-        if not any(i.needs_blank and not i.idle() for i in active.interventions):
-            return
-        for query in {query.picture.size: query for query in encoded.queries}.values():
-            blank = self.encoder.blank(query.picture, _ASKED_OF_BLANK)
+    def _blanks(self, encoded: Encoded, spec: Sequence[Intervention]) -> list[Encoded]:
+        """A blank picture of each size, for methods that are calibrated on one."""
+        if not any(i.needs_blank and not i.idle() for i in spec):
+            return []
+        alike = {query.picture.size: query.picture for query in encoded.queries}
+        with intervene(self.lvlm, _on_vision(spec)):
+            return [self.encoder.blank(picture, _ASKED_OF_BLANK) for picture in alike.values()]
+
+    def _calibrate(self, active: Active, blanks: Sequence[Encoded]) -> None:
+        """Show the model blank pictures."""
+        for blank in blanks:
             active.calibrate(**self.encoder.inputs(blank, blank.rows))
 
     def _plain(self, encoded: Encoded, rows: Sequence[Row], active: Active) -> torch.Tensor:
@@ -331,6 +339,11 @@ def _by_beginning(specs: Sequence[Sequence[Intervention]]) -> list[list[int]]:
         sorted(group, key=lambda n: all(i.idle() or not i.acting() for i in specs[n]))
         for group in groups.values()
     ]
+
+
+def _on_vision(spec: Sequence[Intervention]) -> list[Intervention]:
+    """Those that change the vision tower."""
+    return [i for i in spec if "vision" in i.acting() and not i.idle()]
 
 
 def _alone(specs: Sequence[Any]) -> list[list[int]]:

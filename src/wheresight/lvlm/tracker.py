@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -22,6 +22,7 @@ from wheresight.interventions.spec import beginning, canonical, parse
 from wheresight.lvlm.call import Call, Stage, begin, check, commit
 from wheresight.lvlm.generation import WatchedGenerate
 from wheresight.lvlm.history import attach
+from wheresight.lvlm.layout import Layout
 from wheresight.lvlm.replay import Replay
 from wheresight.lvlm.seams import SEAM_CLASSES, AttentionSeam, MaskSeam, PositionSeam, Seam
 from wheresight.lvlm.seams.features import relayout_of
@@ -227,16 +228,16 @@ class Tracker:
 
     # ---- calibration ------------------------------------------------------------------------
 
-    def attention(self) -> AttentionSeam | None:
-        """The seam of attention, if anything acts there."""
-        return next((s for s in self.seams if isinstance(s, AttentionSeam)), None)
+    def _uncalibrated(self, layout: Callable[[], Layout]) -> bool:
+        """True if a blank image has still to be measured for the images of a layout."""
+        seam = next((s for s in self.seams if isinstance(s, AttentionSeam)), None)
+        if seam is None or seam.calibration is None:
+            return False
+        return not seam.calibration.holds(layout())
 
     def _calibrate(self, call: Call) -> None:
         """Measure a blank image first, where an intervention needs that and pixels are given."""
-        seam = self.attention()
-        if seam is None or seam.calibration is None or self.measuring:
-            return
-        if seam.calibration.holds(call.layout()):
+        if self.measuring or not self._uncalibrated(call.layout):
             return
         pixels = call.inputs.get("pixel_values")
         if pixels is None or call.past:
@@ -249,13 +250,13 @@ class Tracker:
 
     def measure_blank(self, inputs: Mapping[str, Any]) -> None:
         """The same with the images of these inputs made blank, if that is still to be done."""
-        seam, pixels = self.attention(), inputs.get("pixel_values")
-        if seam is None or seam.calibration is None or pixels is None:
+        pixels = inputs.get("pixel_values")
+        if pixels is None:
             return
         # Over a cache only new images come with pixels; the first call will say what is missing.
         if inputs.get("past_key_values") is not None or inputs.get("input_ids") is None:
             return
-        if seam.calibration.holds(self.lvlm.layout(inputs)):
+        if not self._uncalibrated(lambda: self.lvlm.layout(inputs)):
             return
         self.measure({**inputs, "pixel_values": self.lvlm.family.blank(pixels)})
 

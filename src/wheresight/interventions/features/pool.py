@@ -74,20 +74,9 @@ class Pool(Intervention):
         Raises:
             ModelError: the grid of an image is not known, or an image is not whole.
         """
-        from wheresight.interventions.features.images import complete, images_of
-        from wheresight.interventions.features.pooling import pooled
+        from wheresight.interventions.features.pooling import rewrite_pooled
 
-        out = embeddings
-        for _, span, rows in images_of(layout):
-            tokens = pooled(span.tokens, self.side)
-            if tokens == span.tokens:
-                continue
-            if out is embeddings:
-                complete(self.name, layout)
-                out = embeddings.clone()
-            kept = _kept(embeddings[rows, span.start : span.stop], span.tokens, tokens)
-            out[rows, span.start : span.start + kept.shape[1]] = kept
-        return out
+        return rewrite_pooled(self.name, embeddings, layout, self.side, _kept)
 
     def positions(self, ids: torch.Tensor, layout: Layout, layer: int) -> torch.Tensor:
         """Return ids (R, B, T) in which a pooled image takes up what its kept tokens need.

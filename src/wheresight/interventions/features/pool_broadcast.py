@@ -49,20 +49,9 @@ class PoolBroadcast(Intervention):
         Raises:
             ModelError: the grid of an image is not known, or an image is not whole.
         """
-        from wheresight.interventions.features.images import complete, images_of
-        from wheresight.interventions.features.pooling import pooled
+        from wheresight.interventions.features.pooling import rewrite_pooled
 
-        out = embeddings
-        for _, span, rows in images_of(layout):
-            tokens = pooled(span.tokens, self.side)
-            if tokens == span.tokens:
-                continue
-            if out is embeddings:
-                complete(self.name, layout)
-                out = embeddings.clone()
-            here = slice(span.start, span.stop)
-            out[rows, here] = _coarse(embeddings[rows, here], span.tokens, tokens)
-        return out
+        return rewrite_pooled(self.name, embeddings, layout, self.side, _coarse)
 
 
 def _coarse(images: torch.Tensor, old: ImageTokens, new: ImageTokens) -> torch.Tensor:

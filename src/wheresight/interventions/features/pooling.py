@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING
 from wheresight.errors import ModelError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import torch
 
-    from wheresight.lvlm.layout import ImageTokens
+    from wheresight.lvlm.layout import ImageTokens, Layout
 
 
 def pooled(tokens: ImageTokens, side: int) -> ImageTokens:
@@ -56,6 +58,44 @@ def pieces(images: torch.Tensor, tokens: ImageTokens) -> tuple[torch.Tensor, ...
         closing,
         hidden,
     )
+
+
+def rewrite_pooled(
+    name: str,
+    embeddings: torch.Tensor,
+    layout: Layout,
+    side: int,
+    rewrite: Callable[[torch.Tensor, ImageTokens, ImageTokens], torch.Tensor],
+) -> torch.Tensor:
+    """Embeddings (B, T, D) with each image rewritten whose grids are larger than side x side.
+
+    Args:
+        name: of the method, for its errors.
+        embeddings: (B, T, D).
+        layout: of the same rows and columns.
+        side: of the pooled grids.
+        rewrite: makes, of images (K, N, D), their tokens and their pooled tokens, (K, M, D) with
+            M at most N, which stand where the image begins.
+
+    Returns:
+        The same tensor if no image changes.
+
+    Raises:
+        ModelError: the grid of an image is not known, or an image is not whole.
+    """
+    from wheresight.interventions.features.images import complete, images_of
+
+    out = embeddings
+    for _, span, rows in images_of(layout):
+        tokens = pooled(span.tokens, side)
+        if tokens == span.tokens:
+            continue
+        if out is embeddings:
+            complete(name, layout)
+            out = embeddings.clone()
+        made = rewrite(embeddings[rows, span.start : span.stop], span.tokens, tokens)
+        out[rows, span.start : span.start + made.shape[1]] = made
+    return out
 
 
 def average(grid: torch.Tensor, height: int, width: int) -> torch.Tensor:

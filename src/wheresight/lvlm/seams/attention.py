@@ -67,18 +67,17 @@ class AttentionSeam(Seam):
                 "Attention is changed under gradient checkpointing, where a backward pass outside "
                 "of the block would silently give wrong gradients. Turn checkpointing off."
             )
-        rows = self._rows(call)
+        acting = [i for i in self.interventions if self._acts(i, call)]
+        rows = self._rows(call, acting)
         framed = call.new_images and self.positions is not None and self.positions.framed
         if rows is None and not framed:
             call.fired.add(self.name)
             return None
-        acting = [i for i in self.interventions if self._acts(i, call)]
         work = Work(call, acting, rows, self.positions if framed else None, self.calibration)
         return args, {**kwargs, ARGUMENT: work}
 
-    def _rows(self, call: Call) -> ChosenRows | None:
+    def _rows(self, call: Call, acting: Sequence[Intervention]) -> ChosenRows | None:
         """Which rows of this call change; None if no row does."""
-        acting = [i for i in self.interventions if self._acts(i, call)]
         if not (acting or call.measuring) or call.seen.most_images == 0:
             return None
         device = call.seen.kind.device

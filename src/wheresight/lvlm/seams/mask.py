@@ -37,7 +37,7 @@ class MaskSeam(Seam):
     ) -> None:
         super().__init__(lvlm, interventions, current)
         self.layers = lvlm.family.layers(lvlm.core)
-        self.group_of, self.firsts = layer_groups(self.interventions, len(self.layers))
+        self.group_of, _ = layer_groups(self.interventions, len(self.layers))
         # Which group of the positions' seam each layer is in; the tracker, who makes both, says so.
         self.groups_of_positions: Sequence[int] = ()
         module: Any = lvlm.family.language_model(lvlm.core)
