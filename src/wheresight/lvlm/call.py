@@ -12,7 +12,7 @@ import torch
 from wheresight.errors import ModelError
 from wheresight.lvlm.families.family import has_image_features
 from wheresight.lvlm.history import History, history_of
-from wheresight.lvlm.layout import Layout, layout_of
+from wheresight.lvlm.layout import Kind, Layout, layout_of
 from wheresight.lvlm.spans import Spans, place_chunk, runs_of
 from wheresight.lvlm.wrapper import LVLM
 
@@ -67,6 +67,19 @@ class Call:
         """The same layout under the interventions: what they take away is HIDDEN."""
         layout = self.layout()
         return layout if self.relayout is None else self.relayout(layout)
+
+    @functools.cached_property
+    def kept(self) -> torch.Tensor | None:
+        """(K,), the columns that are not hidden, in a call without a past; else None.
+
+        None too where nothing is hidden, or rows differ in what is.
+        """
+        if self.past or self.relayout is None:
+            return None
+        hidden = self.seen.kind == Kind.HIDDEN
+        if not bool(hidden.any()) or not bool((hidden == hidden[:1]).all()):
+            return None
+        return (~hidden[0]).nonzero().flatten()
 
     @property
     def cuts_an_image(self) -> bool:

@@ -124,6 +124,8 @@ class Tracker:
             needed |= name == "mask" and self.relayout is not None
             # Image queries that see other ids than text queries are computed there.
             needed |= name == "attention" and any(i.has_frames() for i in self.interventions)
+            # Hidden tokens are left out there where nothing else is masked.
+            needed |= name == "attention" and self._leaves_out()
             if needed:
                 made[name] = SEAM_CLASSES[name](self.lvlm, acting[name], self.running)
         positions, mask, attention = (made.get(n) for n in ("positions", "mask", "attention"))
@@ -132,7 +134,19 @@ class Tracker:
                 mask.groups_of_positions = positions.group_of
             if isinstance(attention, AttentionSeam):
                 attention.positions = positions
+        if isinstance(mask, MaskSeam):
+            mask.can_leave_out = self._leaves_out()
         return list(made.values())
+
+    def _leaves_out(self) -> bool:
+        """True if the seam of attention leaves hidden tokens out of a call that masks nothing."""
+        module: Any = self.lvlm.family.language_model(self.lvlm.core)
+        sdpa = module.config._attn_implementation.endswith("sdpa")
+        return (
+            self.relayout is not None
+            and sdpa
+            and not any(i.has_frames() for i in self.interventions)
+        )
 
     # ---- calls ------------------------------------------------------------------------------
 

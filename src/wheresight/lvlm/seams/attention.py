@@ -62,17 +62,19 @@ class AttentionSeam(Seam):
         call = self.current()
         if self.copied or call is None:
             return None
-        if self.module.training and getattr(self.module, "gradient_checkpointing", False):
+        acting = [i for i in self.interventions if self._acts(i, call)]
+        rows = self._rows(call, acting)
+        framed = call.new_images and self.positions is not None and self.positions.framed
+        if rows is None and not framed and call.kept is None:
+            call.fired.add(self.name)
+            return None
+        changing = bool(self.interventions) or framed
+        training = self.module.training and getattr(self.module, "gradient_checkpointing", False)
+        if changing and training:
             raise ModelError(
                 "Attention is changed under gradient checkpointing, where a backward pass outside "
                 "of the block would silently give wrong gradients. Turn checkpointing off."
             )
-        acting = [i for i in self.interventions if self._acts(i, call)]
-        rows = self._rows(call, acting)
-        framed = call.new_images and self.positions is not None and self.positions.framed
-        if rows is None and not framed:
-            call.fired.add(self.name)
-            return None
         work = Work(call, acting, rows, self.positions if framed else None, self.calibration)
         return args, {**kwargs, ARGUMENT: work}
 

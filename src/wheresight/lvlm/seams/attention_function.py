@@ -74,7 +74,7 @@ def _wrapped(base: Callable[..., Any]) -> Callable[..., Any]:
         if work is None:
             return base(module, query, key, value, attention_mask, scaling=scaling, **more)
         given = Given(module, query, key, value, attention_mask, scaling, more)
-        out, weights = work.in_frames(given), None
+        out, weights = work.attended(given), None
         if out is None:
             out, weights = base(module, query, key, value, attention_mask, scaling=scaling, **more)
         return work.changed(given, out), weights

@@ -82,9 +82,31 @@ class Work:
         self.positions = positions
         self.calibration = calibration
         layout = call.seen
-        self.image = (layout.image >= 0) & (layout.kind != Kind.HIDDEN)
+        self.hidden = layout.kind == Kind.HIDDEN
+        self.image = (layout.image >= 0) & ~self.hidden
 
-    def in_frames(self, given: Given) -> torch.Tensor | None:
+    def attended(self, given: Given) -> torch.Tensor | None:
+        """The output (B, T, A, D) where all rows are to be computed in another way; else None."""
+        out = self._in_frames(given)
+        return self._without_hidden(given) if out is None else out
+
+    def _without_hidden(self, given: Given) -> torch.Tensor | None:
+        """The output (B, T, A, D) where hidden tokens are left out and nothing is masked.
+
+        A shorter causal call then says the same as a mask over a longer one, and costs less. The
+        rows of hidden tokens, which nobody reads, are zero.
+        """
+        kept = self.call.kept
+        if given.mask is not None or kept is None:
+            return None
+        self.call.fired.add("attention")
+        kept = kept.to(given.query.device)
+        query, key, value = (x[:, :, kept] for x in (given.query, given.key, given.value))
+        out = given.query.new_zeros(given.query.transpose(1, 2).shape)
+        out[:, kept] = _plain(given, None, query, key, value)
+        return out
+
+    def _in_frames(self, given: Given) -> torch.Tensor | None:
         """The output (B, T, A, D) where image queries see other ids than text queries; else None.
 
         Text rows run as they were given, image rows with queries and keys turned to where image
@@ -109,46 +131,46 @@ class Work:
             of_text = of_text[of_text >= first]
         else:
             of_image, keys = columns_of_image, given.key.shape[2]
+        at_image, at_text = _block(of_image), _block(of_text)
         cos, sin = (a[:, None].float() for a in angles)
-        at_queries = self.call.past + of_image
-        query = _turn(given.query[:, :, of_image], cos[:, :, at_queries], sin[:, :, at_queries])
+        own_cos, own_sin = (a[:, :, self.call.past :][:, :, at_image] for a in (cos, sin))
+        query = _turn(given.query[:, :, at_image], own_cos, own_sin)
         at_keys = [
             columns.keys_of(a.transpose(2, 3), given.key.shape[2]).transpose(2, 3)[:, :, :keys]
             for a in (cos, sin)
         ]
         key = _turn(given.key[:, :, :keys], *at_keys)
-        made = self._attended(given, None if plain else of_image, query, key)
-        out = torch.empty_like(given.query).transpose(1, 2)
-        out[:, of_image] = made
-        text = self._attended(given, of_text, given.query[:, :, of_text], given.key)
-        out[:, of_text] = torch.where(image[:, of_text, None, None], out[:, of_text], text)
+        seen = None if plain else self._visible(given, of_image, "image")
+        batch, heads, tokens, _ = given.query.shape
+        out = given.value.new_empty(batch, tokens, heads, given.value.shape[-1])
+        out[:, at_image] = _plain(given, seen, query, key, given.value[:, :, :keys])
+        if len(of_text):
+            seen = self._visible(given, of_text, "text")
+            text = _plain(given, seen, given.query[:, :, at_text], given.key, given.value)
+            if bool(image[:, of_text].any()):
+                text = torch.where(image[:, of_text, None, None], out[:, at_text], text)
+            out[:, at_text] = text
         return out
 
-    def _attended(
-        self, given: Given, rows: torch.Tensor | None, query: torch.Tensor, key: torch.Tensor
-    ) -> torch.Tensor:
-        """Plain attention of some of the call's own rows, (B, rows, A, D); None: causal."""
-        call = self.call
-        seen = None
-        if rows is not None:
-            seen = columns.visible(
+    def _visible(self, given: Given, own: torch.Tensor, name: str) -> torch.Tensor:
+        """Which keys some of the call's own rows see; layers that were given one mask share it."""
+        call, window = self.call, given.more.get("sliding_window")
+        made = call.made.setdefault("visible in frames", {})
+        key = (name, id(given.mask), given.key.shape[2], window, given.query.device)
+        if key not in made:
+            # The mask is kept too: ids are those of objects that are alive.
+            made[key] = (
                 given.mask,
-                call.past + rows[None],
-                call.past + call.tokens,
-                key.shape[2],
-                given.more.get("sliding_window"),
+                columns.visible(
+                    given.mask,
+                    call.past + own[None],
+                    call.past + call.tokens,
+                    given.key.shape[2],
+                    window,
+                ),
             )
-        dropout = given.more.get("dropout") or 0.0
-        return F.scaled_dot_product_attention(
-            query,
-            key,
-            given.value[:, :, : key.shape[2]],
-            attn_mask=seen,
-            is_causal=seen is None,
-            dropout_p=dropout if given.module.training else 0.0,
-            scale=given.scale,
-            enable_gqa=query.shape[1] != key.shape[1],
-        ).transpose(1, 2)
+        seen: torch.Tensor = made[key][1]
+        return seen
 
     def changed(self, given: Given, out: torch.Tensor) -> torch.Tensor:
         """The output (B, T, A, D) of an attention function with the chosen rows replaced."""
@@ -173,6 +195,8 @@ class Work:
         seen = columns.visible(
             given.mask, own + call.past, total, keys, given.more.get("sliding_window")
         )
+        if given.mask is None and call.kept is not None:
+            seen = seen & ~columns.keys_of(self.hidden.to(query.device), keys)[:, None, None]
         logits = _logits(chosen, key, given.scale)
         cap = given.more.get("softcap")
         if cap is not None:
@@ -231,13 +255,43 @@ def _refuse_unknown_terms(more: dict[str, Any], softcap: bool = False) -> None:
             )
 
 
+def _plain(
+    given: Given,
+    seen: torch.Tensor | None,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+) -> torch.Tensor:
+    """Attention (B, Q, A, D) of queries that see some keys, or all before them if None."""
+    dropout = given.more.get("dropout") or 0.0
+    return F.scaled_dot_product_attention(
+        query,
+        key,
+        value,
+        attn_mask=seen,
+        is_causal=seen is None,
+        dropout_p=dropout if given.module.training else 0.0,
+        scale=given.scale,
+        enable_gqa=query.shape[1] != key.shape[1],
+    ).transpose(1, 2)
+
+
+def _block(chosen: torch.Tensor) -> torch.Tensor | slice:
+    """Rising column numbers; a slice, which copies nothing, where none is left out."""
+    if len(chosen) and int(chosen[-1]) - int(chosen[0]) + 1 == len(chosen):
+        return slice(int(chosen[0]), int(chosen[-1]) + 1)
+    return chosen
+
+
 def _turn(states: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
     """Queries or keys (B, A, S, D) turned by angles (B, 1, S, D'), D' of D channels rotary."""
-    rotary = cos.shape[-1]
+    rotary, half = cos.shape[-1], cos.shape[-1] // 2
     turning, rest = states[..., :rotary].float(), states[..., rotary:]
-    a, b = turning.chunk(2, dim=-1)
-    turned = turning * cos + torch.cat([-b, a], -1) * sin
-    return torch.cat([turned.to(states.dtype), rest], -1)
+    turned = turning * cos
+    turned[..., :half].addcmul_(turning[..., half:], sin[..., :half], value=-1)
+    turned[..., half:].addcmul_(turning[..., :half], sin[..., half:])
+    made = turned.to(states.dtype)
+    return torch.cat([made, rest], -1) if rest.shape[-1] else made
 
 
 def _logits(query: torch.Tensor, key: torch.Tensor, scaling: float) -> torch.Tensor:

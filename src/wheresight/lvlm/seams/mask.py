@@ -2,7 +2,8 @@
 
 Masks are made in the language model or before it, once for all layers or once for each layer
 type. A hook on each layer serves all families, and lets layers differ. Hidden tokens are masked
-here too: whoever takes an image token away, no other token may attend to it.
+here too: whoever takes an image token away, no other token may attend to it. Where nothing else
+is masked the seam of attention leaves them out instead, which costs less.
 
 Legend: B batch, Q the call's own tokens, S key columns, C columns of the history.
 """
@@ -42,6 +43,9 @@ class MaskSeam(Seam):
         self.groups_of_positions: Sequence[int] = ()
         module: Any = lvlm.family.language_model(lvlm.core)
         self.kind: str = module.config._attn_implementation
+        # True if the seam of attention leaves hidden tokens out where this one gives it no mask;
+        # the tracker, who makes both, says so.
+        self.can_leave_out = False
 
     def attach(self) -> list[Handle]:
         """Hook every decoder layer."""
@@ -69,6 +73,8 @@ class MaskSeam(Seam):
         keys = call.tokens
         if call.cache is not None:
             keys, _ = call.cache.get_mask_sizes(call.tokens, number)
+        if not acting and given is None and keys == call.tokens and self._left_out(call):
+            return None
         made = call.made.setdefault(self.name, {})
         group = (self.group_of[number], self.groups_of_positions[number]) if acting else None
         key = (group, id(given), keys, args[0].device)
@@ -81,6 +87,10 @@ class MaskSeam(Seam):
             # The mask that was given is kept too: ids are those of objects that are alive.
             made[key] = (given, self._as_taken(allowed, keys, args[0].dtype))
         return args, {**kwargs, "attention_mask": made[key][1]}
+
+    def _left_out(self, call: Call) -> bool:
+        """True if attention leaves out what is hidden, so that it need not be masked."""
+        return self.can_leave_out and call.kept is not None
 
     def _allowed(self, call: Call, given: Any, keys: int, device: torch.device) -> torch.Tensor:
         """What the model's own mask allows, (B, Q, C); layers that were given one mask share it."""
