@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from wheresight.lvlm.adapters import save_adapter as save_adapter
     from wheresight.lvlm.intervene import intervene as intervene
     from wheresight.lvlm.loading import load as load
     from wheresight.lvlm.wrapper import LVLM as LVLM
@@ -25,8 +26,9 @@ _HOME = {
     "wrap": "wheresight.lvlm.wrapper",
     "LVLM": "wheresight.lvlm.wrapper",
     "intervene": "wheresight.lvlm.intervene",
+    "save_adapter": "wheresight.lvlm.adapters",
 }
-__all__ = ["LVLM", "__version__", "intervene", "load", "wrap"]
+__all__ = ["LVLM", "__version__", "intervene", "load", "save_adapter", "wrap"]
 
 
 def __getattr__(name: str) -> object:

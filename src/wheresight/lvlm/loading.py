@@ -143,6 +143,7 @@ def look_up(model: str, *, trust_remote_code: bool = False) -> ModelCard:
 def load(
     model: str | ModelCard,
     *,
+    adapter: str | Path | None = None,
     dtype: str = "float32",
     device: str | None = None,
     attention: str = "sdpa",
@@ -154,6 +155,8 @@ def load(
     Args:
         model: a shipped name (`pocket`), `skeleton:NAME` for random weights, a folder, a hub id,
             or what `look_up` returned.
+        adapter: folder of a PEFT adapter. Where it says under which intervention it was trained,
+            the result's `trained_under` does; `intervene(lvlm, lvlm.trained_under)` enters it.
         dtype: float32, bfloat16, float16 or float64.
         device: a torch device; default is the first accelerator, else the CPU.
         attention: attention implementation of transformers: sdpa, eager or flash_attention_2.
@@ -163,9 +166,14 @@ def load(
 
     Raises:
         ModelError: unknown name, unsupported family, no chat template, weights that are missing or
-            are not safetensors. Checked before weights are read wherever that is possible.
+            are not safetensors, an adapter that does not fit. Checked before weights are read
+            wherever that is possible.
     """
     check_precision(dtype, attention)
+    if adapter is not None:
+        from wheresight.lvlm.adapters import look_at, put_on
+
+        looked_at = look_at(adapter)
     card = (
         model
         if isinstance(model, ModelCard)
@@ -193,7 +201,7 @@ def load(
         )
     wrapped: LVLM = wrap(weights.to(where).eval(), card.processor)
     wrapped.name, wrapped.revision = card.name, card.revision
-    return wrapped
+    return wrapped if adapter is None else put_on(wrapped, looked_at)
 
 
 def check_precision(dtype: str, attention: str) -> None:

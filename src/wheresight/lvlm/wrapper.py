@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -26,6 +27,7 @@ class LVLM:
         family: where the seams of this kind of model are.
         name: what the user called it.
         revision: what identifies its weights.
+        trained_under: canonical spec of the intervention that its adapter was trained under.
     """
 
     model: Any
@@ -34,6 +36,7 @@ class LVLM:
     family: Family
     name: str
     revision: str = ""
+    trained_under: str = "none"
 
     @property
     def device(self) -> torch.device:
@@ -92,9 +95,7 @@ def wrap(model: Any, processor: Any = None) -> LVLM:
     """
     if isinstance(model, LVLM):
         if processor is not None and processor is not model.processor:
-            return LVLM(
-                model.model, model.core, processor, model.family, model.name, model.revision
-            )
+            return dataclasses.replace(model, processor=processor)
         return model
     if not isinstance(model, torch.nn.Module):
         raise ModelError(
