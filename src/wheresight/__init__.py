@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from wheresight.lvlm.adapters import save_adapter as save_adapter
     from wheresight.lvlm.intervene import intervene as intervene
     from wheresight.lvlm.loading import load as load
+    from wheresight.lvlm.read import read as read
     from wheresight.lvlm.wrapper import LVLM as LVLM
     from wheresight.lvlm.wrapper import wrap as wrap
 
@@ -27,8 +28,9 @@ _HOME = {
     "LVLM": "wheresight.lvlm.wrapper",
     "intervene": "wheresight.lvlm.intervene",
     "save_adapter": "wheresight.lvlm.adapters",
+    "read": "wheresight.lvlm.read",
 }
-__all__ = ["LVLM", "__version__", "intervene", "load", "save_adapter", "wrap"]
+__all__ = ["LVLM", "__version__", "intervene", "load", "read", "save_adapter", "wrap"]
 
 
 def __getattr__(name: str) -> object:

@@ -72,5 +72,6 @@ def test_estimate_takes_what_decides_a_probe() -> None:
         )
         said[verb] = set(re.findall(r"--[a-z][a-z-]+", done.stdout))
     left_out = {"--out", "--replicates", "--executor", "--address", "--workers"}
+    left_out.add("--picture-workers")
     assert said["probe"] - said["estimate"] <= left_out
     assert {"--devices", "--batches", "--json"} <= said["estimate"] - said["probe"]

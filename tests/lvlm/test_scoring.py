@@ -361,8 +361,6 @@ def test_without_a_processor_or_with_a_bad_batch_size_it_says_so() -> None:
         Scorer(wheresight.wrap(lvlm.core))
     with pytest.raises(ModelError, match="expected 1 or more"):
         Scorer(lvlm, batch_size=0)
-    with pytest.raises(ModelError, match="common prefix cannot be shared"):
-        Scorer(lvlm_of("qwen2_5_vl"), share_prefix=True)
 
 
 def test_a_picture_with_more_questions_than_a_batch_holds() -> None:

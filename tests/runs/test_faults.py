@@ -1,191 +1,127 @@
 """Whatever happens to a run, its finished records equal an undisturbed run's: none lost, none
-doubled. Processes are really killed; what is shared is a tiny run (`tiny_run.py`)."""
+doubled. Processes are really killed, disks really full; the runs are tiny (`tiny_run.py`)."""
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
-import pyarrow as pa
-import pyarrow.compute as pc
 import pytest
-
-from wheresight.runs.store import RunFolder
-
-TINY = Path(__file__).with_name("tiny_run.py")
-UNITS = 40
-# Byte-equal records need equal rounding, so one thread everywhere.
-ENVIRON = {**os.environ, "OMP_NUM_THREADS": "1"}
-needs_ray = pytest.mark.skipif(
-    importlib.util.find_spec("ray") is None, reason="Ray is not installed (wheresight[ray])"
-)
+from jobs import ITEMS, TINY, UNITS, Jobs, Undisturbed
 
 
-def start(out: Path | str, *options: str, **environ: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, str(TINY), str(out), *options],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**ENVIRON, **environ},
-    )
-
-
-def finish(process: subprocess.Popen[str], code: int = 0) -> str:
-    out, err = process.communicate(timeout=600)
-    assert process.returncode == code, out + err
-    return out if code == 0 else err
-
-
-def run(out: Path | str, *options: str, **environ: str) -> str:
-    return finish(start(out, *options, **environ))
-
-
-def wait_for_parts(out: Path, count: int, process: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + 300
-    while len(list(out.glob("records/*.parquet"))) < count:
-        assert process.poll() is None, "the run ended too early: " + str(process.communicate())
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
-
-
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[pa.Table, list[str]]:
-    """The records, and the names of the parts, which hold a hash of their bytes."""
-    out = tmp_path_factory.mktemp("undisturbed") / "run"
-    run(out)
-    return RunFolder(out).read(), parts_of(out)
-
-
-def parts_of(out: Path) -> list[str]:
-    return sorted(part.name for part in (out / "records").iterdir())
-
-
-def check(out: Path, undisturbed: tuple[pa.Table, list[str]], items: int = 200) -> None:
-    """A run of fewer items has the first of the undisturbed run's, byte for byte."""
-    records, parts = undisturbed
-    found = RunFolder(out).read()
-    assert len(found["item"].unique()) == items
-    assert found.equals(records.filter(pc.is_in(records["item"], found["item"].unique())))
-    assert set(parts_of(out)) <= set(parts)
-    assert len(parts_of(out)) == UNITS * items // 200
-    assert (out / "report.html").is_file() and (out / "results.json").is_file()
-    assert not [name for name in os.listdir(out) if name.endswith(".tmp")]
-
-
-def test_the_undisturbed_run_is_whole(undisturbed: tuple[pa.Table, list[str]]) -> None:
-    records, parts = undisturbed
-    assert len(parts) == UNITS and records.num_rows == 200 * 2 * 2
+def test_the_undisturbed_run_is_whole(undisturbed: Undisturbed) -> None:
+    records = undisturbed.records
+    assert len(undisturbed.parts) == UNITS and records.num_rows == ITEMS * 2 * 2
     keys = records.select(["item", "cell", "question", "intervention"]).to_pylist()
     assert len({tuple(key.values()) for key in keys}) == records.num_rows
 
 
 def test_killed_at_twenty_random_moments(
-    undisturbed: tuple[pa.Table, list[str]], tmp_path: Path
+    jobs: Jobs, undisturbed: Undisturbed, tmp_path: Path
 ) -> None:
-    said = run(tmp_path / "run", "--kills", "20")
+    said = jobs.run(tmp_path / "run", "--kills", "20")
     (line,) = [line for line in said.splitlines() if line.startswith("KILLS ")]
     seen = json.loads(line.removeprefix("KILLS "))
     assert len(seen) == 20 and seen == sorted(seen)
     assert 0 < seen[-1] < UNITS
-    check(tmp_path / "run", undisturbed)
+    undisturbed.check(tmp_path / "run")
 
 
-def test_two_runs_in_one_folder(undisturbed: tuple[pa.Table, list[str]], tmp_path: Path) -> None:
+def test_two_runs_in_one_folder(jobs: Jobs, undisturbed: Undisturbed, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    first = start(out, "items=60")
-    wait_for_parts(out, 1, first)
-    first.send_signal(signal.SIGSTOP)  # it holds the folder, however slow this machine is
-    ranked = start(out, "items=60", RANK="0", WORLD_SIZE="2")
-    others = [start(out, "items=60"), start(out, "items=60", "seed=1"), ranked]
+    first = jobs.start(out, "items=60")
+    first.wait_for_parts(1)
+    first.signal(signal.SIGSTOP)  # it holds the folder, however slow this machine is
+    ranked = jobs.start(out, "items=60", RANK="0", WORLD_SIZE="2")
+    others = [jobs.start(out, "items=60"), jobs.start(out, "items=60", "seed=1"), ranked]
     for other in others:
-        assert "Another wheresight process" in finish(other, code=2)
-    first.send_signal(signal.SIGKILL)
-    first.communicate()
-    assert "holds another run (seed: 0 there, 1 now" in finish(start(out, "seed=1"), code=2)
-    run(out, "items=60")
-    check(out, undisturbed, 60)
+        assert "Another wheresight process" in other.finish(code=2)
+    first.signal(signal.SIGKILL)
+    assert "holds another run (seed: 0 there, 1 now" in jobs.start(out, "seed=1").finish(code=2)
+    jobs.run(out, "items=60")
+    undisturbed.check(out, 60)
 
 
-def test_two_ranks_share_a_run(undisturbed: tuple[pa.Table, list[str]], tmp_path: Path) -> None:
+def test_two_ranks_share_a_run(jobs: Jobs, undisturbed: Undisturbed, tmp_path: Path) -> None:
     out = tmp_path / "run"
     environ = {"SLURM_NTASKS": "2", "SLURM_STEP_NUM_TASKS": "2"}
-    ranks = [start(out, "items=100", SLURM_PROCID=str(rank), **environ) for rank in range(2)]
-    said = [finish(rank) for rank in ranks]
+    ranks = [jobs.start(out, "items=100", SLURM_PROCID=str(n), **environ) for n in range(2)]
+    said = [rank.finish() for rank in ranks]
     assert sorted("results=True" in text for text in said) == [False, True]
     assert all("computed=200" in text for text in said)
-    check(out, undisturbed, 100)
+    undisturbed.check(out, 100)
 
 
 def test_a_rank_that_died_is_made_good_by_any_other_run(
-    undisturbed: tuple[pa.Table, list[str]], tmp_path: Path
+    jobs: Jobs, undisturbed: Undisturbed, tmp_path: Path
 ) -> None:
     out = tmp_path / "run"
-    dying = start(out, "items=40", RANK="1", WORLD_SIZE="2")
-    wait_for_parts(out, 1, dying)
-    dying.send_signal(signal.SIGKILL)
-    dying.communicate()
-    assert "results=False" in run(out, "items=40", RANK="0", WORLD_SIZE="2")
-    assert "results=True" in run(out, "items=40")
-    check(out, undisturbed, 40)
+    dying = jobs.start(out, "items=40", RANK="1", WORLD_SIZE="2")
+    dying.wait_for_parts(1)
+    dying.signal(signal.SIGKILL)
+    assert "results=False" in jobs.run(out, "items=40", RANK="0", WORLD_SIZE="2")
+    assert "results=True" in jobs.run(out, "items=40")
+    undisturbed.check(out, 40)
 
 
-def test_the_clock_set_back(undisturbed: tuple[pa.Table, list[str]], tmp_path: Path) -> None:
+def test_the_clock_set_back(jobs: Jobs, undisturbed: Undisturbed, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    run(out, "items=20")
+    jobs.run(out, "items=20")
     future = 4_000_000_000
     for file in out.rglob("*"):
         os.utime(file, (future, future))
-    said = run(out, "items=60", "--clock-back")
+    said = jobs.run(out, "items=60", "--clock-back")
     assert "START 80/240" in said
-    check(out, undisturbed, 60)
+    undisturbed.check(out, 60)
 
 
-@needs_ray
-def test_two_ray_actors_give_the_same_records_though_five_are_killed(
-    undisturbed: tuple[pa.Table, list[str]], tmp_path: Path
+def test_parts_truncated_emptied_and_flipped_in_one_bit(
+    jobs: Jobs, undisturbed: Undisturbed, tmp_path: Path
 ) -> None:
     out = tmp_path / "run"
-    driver = start(out, "items=150", "executor=ray", "workers=2")
-    killed: set[int] = set()
-    for count in (1, 6, 11, 16, 21):  # of 30 parts
-        wait_for_parts(out, count, driver)
-        victim = next(actor for actor in actors(driver.pid) if actor.pid not in killed)
-        victim.kill()
-        killed.add(victim.pid)
-    said = finish(driver)
-    assert len(killed) == 5
-    assert "results=True" in said
-    check(out, undisturbed, 150)
+    jobs.run(out, "items=40")
+    truncated, emptied, flipped, *whole = sorted((out / "records").glob("*.parquet"))
+    before = [part.stat().st_mtime_ns for part in whole]
+    truncated.write_bytes(truncated.read_bytes()[:-100])
+    emptied.write_bytes(b"")
+    data = bytearray(flipped.read_bytes())
+    data[len(data) // 2] ^= 1
+    flipped.write_bytes(data)
+    said = jobs.run(out, "items=40")
+    for part in (truncated, emptied, flipped):
+        assert f"{part} is damaged; it is set aside and computed again" in said
+    assert "START 100/160" in said
+    assert [part.stat().st_mtime_ns for part in whole] == before
+    undisturbed.check(out, 40)
 
 
-@needs_ray
-def test_ray_goes_on_with_what_others_began(
-    undisturbed: tuple[pa.Table, list[str]], tmp_path: Path
-) -> None:
-    out = tmp_path / "run"
-    run(out, "items=20")
-    said = run(out, "items=40", "executor=ray", "workers=1")
-    assert "computed=80" in said
-    check(out, undisturbed, 40)
-
-
-def actors(driver: int) -> Iterator[psutil.Process]:
-    """The processes of the actors, as Ray names them; waits until there is one."""
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:
-        for process in psutil.Process(driver).children(recursive=True):
-            try:
-                if process.cmdline()[:1] and process.cmdline()[0].startswith("ray::Remote"):
-                    yield process
-            except (psutil.NoSuchProcess, psutil.ZombieProcess, IndexError):
-                continue
-        time.sleep(0.05)
+def test_the_disk_full(undisturbed: Undisturbed, tmp_path: Path) -> None:
+    """A real disk of 100 kB, mounted where only the run and its children see it."""
+    alone = ["unshare", "--map-root-user", "--mount"]
+    mount = [*alone, "mount", "-t", "tmpfs", "tmpfs", str(tmp_path)]
+    if not shutil.which("unshare") or subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("mounting a small disk in a namespace of one's own is not allowed here")
+    disk, kept = tmp_path / "disk", tmp_path / "kept"
+    disk.mkdir()
+    run = [sys.executable, str(TINY), str(disk / "run"), "items=100", "--small-disk"]
+    # What lies on the disk is gone with the namespace, so it is copied out of it.
+    script = 'set -e; kept="$1"; out="$2"; shift 2; "$@"; cp -r "$out" "$kept"'
+    done = subprocess.run(
+        [*alone, "sh", "-c", script, "sh", str(kept), str(disk / "run"), *run],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    (full,) = [line for line in done.stdout.splitlines() if line.startswith("FULL ")]
+    _, there, reason = full.split(" ", 2)
+    assert "is full. Finished records are safe" in reason
+    assert 0 < int(there) < UNITS // 2
+    assert f"START {int(there) * 20}/400" in done.stdout  # nothing that was there is done again
+    undisturbed.check(kept, 100)

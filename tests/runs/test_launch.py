@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 from importlib.metadata import EntryPoint
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from jobs import Undisturbed
 
 from wheresight.errors import RunError
 from wheresight.runs import executors
@@ -119,3 +123,23 @@ def test_ray_that_is_not_installed_is_one_sentence(monkeypatch: pytest.MonkeyPat
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(RunError, match=r"pip install 'wheresight\[ray\]'"):
         run_grid(GridRequest(out="unused", executor="ray"))
+
+
+def test_torchrun_starts_two_processes_that_share_a_run(
+    undisturbed: Undisturbed, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    probe = ["-m", "wheresight", "probe", "--out", str(out), "--items", "40", "--grid", "1x2"]
+    rest = ["--protocol", "paper", "-i", "none", "-i", "bapa", "--replicates", "100"]
+    done = subprocess.run(
+        [sys.executable, *torchrun, *probe, *rest],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"},
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    for rank in range(2):
+        told = f"process {rank} of 2 (RANK and WORLD_SIZE) does 80 of them"
+        assert told in " ".join(done.stdout.split())
+    undisturbed.check(out, 40)

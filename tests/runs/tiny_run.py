@@ -1,8 +1,12 @@
-"""A tiny run for tests of faults, as a program: `tiny_run.py OUT [--kills N] [FIELD=VALUE ...]`.
+"""A tiny run for tests of faults, as a program: `tiny_run.py OUT [OPTION ...] [FIELD=VALUE ...]`.
 
-With --kills it starts the run in child processes, kills each with SIGKILL at a random moment, then
-runs it to its end; a line of JSON says how many parts were there after each kill. With
---clock-back every look at the clock is an hour earlier than the one before.
+    --kills N      start the run in child processes, kill each with SIGKILL at a random moment, then
+                   run it to its end; a line of JSON says how many parts there were after each kill
+    --clock-back   every look at the clock is an hour earlier than the one before
+    --small-disk   OUT is on a disk of its own that fills up; then it grows, and the run goes on
+
+`tiny_run.py --serve` imports everything and makes one run, then forks a process for each line of
+JSON that it is given (`jobs.py` writes them): a run that starts warm, in a process of its own.
 """
 
 from __future__ import annotations
@@ -12,7 +16,9 @@ import json
 import os
 import random
 import signal
+import subprocess
 import sys
+import tempfile
 import time
 import traceback
 from pathlib import Path
@@ -40,31 +46,37 @@ class Said:
     def stop(self) -> None: ...
 
 
-def main() -> None:
-    out, options = sys.argv[1], sys.argv[2:]
-    fields = dict(option.split("=", 1) for option in options if "=" in option)
-    fields = {name: _value(text) for name, text in fields.items()}
-    if "--clock-back" in options:
-        now = [time.time()]
-
-        def earlier() -> float:
-            now[0] -= 3600
-            return now[0]
-
-        time.time = earlier
-
+def main(out: str, options: list[str]) -> int:
+    """Make the run and return the exit code."""
     from wheresight.errors import WheresightError
     from wheresight.runs.grid_run import GridRequest, run_grid
 
+    fields = dict(option.split("=", 1) for option in options if "=" in option)
+    fields = {name: _value(text) for name, text in fields.items()}
     request = GridRequest(out=out, **{**REQUEST, **fields})
+    if "--clock-back" in options:
+        set_clock_back()
     if "--kills" in options:
         kill_often(request, int(options[options.index("--kills") + 1]))
+    if "--small-disk" in options:
+        fill_disk(request)
     try:
         outcome = run_grid(request, progress=Said())
     except WheresightError as error:
         print(error, file=sys.stderr)
-        sys.exit(2)
+        return 2
     print(f"DONE results={outcome.results is not None} computed={outcome.rows_computed}")
+    return 0
+
+
+def set_clock_back() -> None:
+    now = [time.time()]
+
+    def earlier() -> float:
+        now[0] -= 3600
+        return now[0]
+
+    time.time = earlier
 
 
 def kill_often(request: object, times: int) -> None:
@@ -106,6 +118,53 @@ def kill_often(request: object, times: int) -> None:
     print("KILLS " + json.dumps(seen))
 
 
+def fill_disk(request: object) -> None:
+    """Run until a disk of 100 kB is full, then give it room. Mounting needs a namespace of one's
+    own: `unshare --map-root-user --mount`."""
+    from wheresight.errors import RunError
+    from wheresight.runs.grid_run import run_grid
+
+    out = Path(request.out)  # type: ignore[attr-defined]
+    disk = ["mount", "-t", "tmpfs", "tmpfs", str(out.parent)]
+    subprocess.run([*disk, "-o", "size=100k"], check=True)
+    try:
+        run_grid(request)  # type: ignore[arg-type]
+    except RunError as error:
+        print(f"FULL {len(list(out.glob('records/*.parquet')))} {error}", flush=True)
+    subprocess.run([*disk, "-o", "remount,size=100m"], check=True)
+
+
+def serve() -> None:
+    """Fork a run for each line of JSON: out, options, environ, and the file of what it says."""
+    with tempfile.TemporaryDirectory() as place:
+        main(f"{place}/warm", ["items=10"])
+    print("READY", flush=True)
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for them
+    for line in sys.stdin:
+        child = os.fork()
+        if child == 0:
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            _become(json.loads(line))
+        print(f"FORKED {child}", flush=True)
+
+
+def _become(job: dict) -> None:
+    said = os.open(job["said"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.dup2(said, 1)
+    os.dup2(said, 2)
+    os.environ.update(job["environ"])
+    code = 3
+    try:
+        code = main(job["out"], job["options"])
+        sys.stdout.flush()
+    except BaseException:
+        traceback.print_exc()
+    sys.stderr.flush()
+    Path(job["said"] + ".code").write_text(str(code))
+    os._exit(0)
+
+
 def _value(text: str) -> object:
     try:
         return ast.literal_eval(text)
@@ -114,4 +173,7 @@ def _value(text: str) -> object:
 
 
 if __name__ == "__main__":
-    main()
+    if sys.argv[1:] == ["--serve"]:
+        serve()
+    else:
+        sys.exit(main(sys.argv[1], sys.argv[2:]))

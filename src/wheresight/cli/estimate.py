@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from wheresight.runs.estimate import Seconds, StudyEstimate
 
 # Options of `probe` that decide nothing here: where records go, the report, who does the work.
-_NOT_HERE = ("out", "replicates", "executor", "address", "workers")
+_NOT_HERE = ("out", "replicates", "executor", "address", "workers", "picture_workers")
 
 
 def _estimate(

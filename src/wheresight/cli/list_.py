@@ -94,3 +94,41 @@ def questions() -> None:
 
     for name, text in QUESTIONS.items():
         typer.echo(f"{name}\n{text}\n")
+
+
+@app.command("diagnostics")
+def diagnostics_(
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON list, for programs.")] = False,
+) -> None:
+    """Experiments that `wheresight diagnose --tool` takes: question, options, paper."""
+    from rich.console import Console
+    from rich.markup import escape
+
+    from wheresight.probes.registry import diagnostic_class, known_diagnostics
+
+    tools = [diagnostic_class(name) for name in known_diagnostics()]
+    options = {
+        tool.name: {name: _default(field) for name, field in tool.parameters().items()}
+        for tool in tools
+    }
+    if as_json:
+        found = [
+            {
+                "name": tool.name,
+                "title": tool.title,
+                "question": tool.question,
+                "parameters": options[tool.name],
+                "paper": tool.paper,
+            }
+            for tool in tools
+        ]
+        typer.echo(json.dumps(found, indent=2))
+        return
+    console = Console(highlight=False)
+    for tool in tools:
+        parameters = ", ".join(f"{k}={v}" for k, v in options[tool.name].items())
+        console.print(f"[bold]{tool.name}[/]  [dim]{escape(tool.title)}[/]")
+        console.print(f"  {escape(tool.question)}", soft_wrap=False)
+        if parameters:
+            console.print(f"  parameters  {escape(parameters)}")
+        console.print(f"  paper       {escape(tool.paper or 'ours')}\n")

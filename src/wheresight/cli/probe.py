@@ -14,6 +14,14 @@ class Protocol(StrEnum):
     paper = "paper"
 
 
+def _batch_size(given: Any) -> Any:
+    """A whole number or `auto`."""
+    text = str(given).strip()
+    if text != "auto" and not text.removeprefix("-").isdecimal():
+        raise typer.BadParameter(f"{text!r} was given; expected a whole number or auto.")
+    return "auto" if text == "auto" else int(text)
+
+
 def probe(
     out: Annotated[
         str,
@@ -87,7 +95,15 @@ def probe(
         str | None, typer.Option(help="cpu, cuda:0, ... Default: the accelerator, if there is one.")
     ] = None,
     attention: Annotated[str, typer.Option(help="sdpa, eager or flash_attention_2.")] = "sdpa",
-    batch_size: Annotated[int, typer.Option(help="Questions in one forward pass.")] = 64,
+    batch_size: Annotated[
+        Any,
+        typer.Option(
+            parser=_batch_size,
+            metavar="N|auto",
+            help="Questions in one forward pass; auto tries out what is fastest. Halved when "
+            "memory runs out.",
+        ),
+    ] = 64,
     replicates: Annotated[int, typer.Option(help="Bootstrap replicates.")] = 2000,
     trust_remote_code: Annotated[
         bool, typer.Option("--trust-remote-code", help="Run code that comes with the model.")
@@ -112,6 +128,13 @@ def probe(
     ] = None,
     cores_per_worker: Annotated[
         int | None, typer.Option(help="CPU threads of each worker. Default with Ray: 1.")
+    ] = None,
+    picture_workers: Annotated[
+        int | None,
+        typer.Option(
+            help="Processes that draw and preprocess pictures ahead of each model; 0 draws in the "
+            "model's own. Default: up to 4 beside an accelerator, else 0 on fewer than 8 cores."
+        ),
     ] = None,
 ) -> None:
     """Move the same picture over a grid and see whether the answer changes.

@@ -8,18 +8,27 @@ import typer
 
 
 def report(
-    folder: Annotated[str, typer.Argument(help="A folder that `wheresight probe --out` wrote.")],
+    folder: Annotated[
+        str, typer.Argument(help="A folder that `wheresight probe` or `diagnose` wrote.")
+    ],
     replicates: Annotated[int, typer.Option(help="Bootstrap replicates.")] = 2000,
 ) -> None:
-    """Make results.json and report.html again from a folder's records; no model is loaded."""
+    """Make results and page again from a folder's records; no model is loaded."""
     from rich.console import Console
 
     from wheresight.cli.progress import ConsoleProgress
+    from wheresight.report.diagnostics.terminal import print_diagnosis
     from wheresight.report.terminal import print_results
+    from wheresight.runs.diagnose import holds_diagnoses, redraw
     from wheresight.runs.outcome import summarise_folder
     from wheresight.runs.store import RunFolder
 
     console = Console()
+    if holds_diagnoses(folder):
+        diagnosis, page = redraw(folder, replicates=replicates, progress=ConsoleProgress(console))
+        print_diagnosis(diagnosis, console)
+        console.print(f"\nReport: {page}", highlight=False, soft_wrap=True)
+        return
     run = RunFolder(folder)
     run.manifest()
     with run.lock():

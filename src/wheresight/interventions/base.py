@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Hashable
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
+
+from wheresight.interventions.parameters import WithParameters
 
 if TYPE_CHECKING:
     import torch
@@ -28,19 +30,14 @@ SEAMS: dict[str, tuple[str, ...]] = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Intervention:
+class Intervention(WithParameters):
     """A change to a model, as data. Subclasses override the method of each seam they act on.
 
-    The fields of a subclass are its parameters. They are written `name:field=value`; a field whose
-    name is a Python keyword or a method ends in `_`, which is not written. A first parameter with
-    the metadata `bare` is written without its name. A subclass checks the range of its fields in
-    `__post_init__` and raises SpecError with one sentence.
+    The fields of a subclass are its parameters (see WithParameters). A subclass checks their range
+    in `__post_init__` and raises SpecError with one sentence.
 
     Attributes:
-        name: how a spec calls it; lower case letters, digits and `_`.
         paper: where it was published, empty for our own.
-        example: parameters to try it with, as written behind its name; needed if it has any
-            without a default.
         text_moves_rigidly: True if all text after the last image is shifted by one constant per
             row. It lets a decode step add that constant instead of thinking of the whole prompt.
         assigns: True if its positions replace those they are given. Two such methods in one layer
@@ -55,9 +52,7 @@ class Intervention:
         needs_blank: True if it is calibrated on a blank image first.
     """
 
-    name: ClassVar[str] = ""
     paper: ClassVar[str] = ""
-    example: ClassVar[str] = ""
     text_moves_rigidly: ClassVar[bool] = True
     assigns: ClassVar[bool] = True
     whole_images: ClassVar[bool] = False
@@ -209,44 +204,3 @@ class Intervention:
             for seam, methods in SEAMS.items()
             if any(getattr(cls, m) is not getattr(Intervention, m) for m in methods)
         )
-
-    @classmethod
-    def parameters(cls) -> dict[str, dataclasses.Field[Any]]:
-        """Its parameters by the name they have in a spec; shared ones such as `layers` last."""
-        own = sorted(dataclasses.fields(cls), key=lambda field: field.kw_only is True)
-        return {field.name.rstrip("_"): field for field in own}
-
-    def values(self) -> dict[str, Any]:
-        """Every parameter's value by the name it has in a spec."""
-        return {spelt: getattr(self, field.name) for spelt, field in self.parameters().items()}
-
-    def to_json(self) -> dict[str, Any]:
-        """Name and all parameters, defaults too, so that a stored record never changes its meaning.
-
-        >>> from wheresight.interventions.positions.bapa import BaPA
-        >>> BaPA().to_json()
-        {'name': 'bapa', 'params': {'text_only': False, 'layers': 'all'}}
-        """
-        plain = (bool, int, float, str)
-        params = {k: v if isinstance(v, plain) else str(v) for k, v in self.values().items()}
-        return {"name": self.name, "params": params}
-
-    def __str__(self) -> str:
-        changed = [
-            _written(value) if field.metadata.get("bare") else f"{spelt}={_written(value)}"
-            for (spelt, field), value in zip(
-                self.parameters().items(), self.values().values(), strict=True
-            )
-            if not _is_default(field, value)
-        ]
-        return self.name + (":" + ",".join(changed) if changed else "")
-
-
-def _is_default(field: dataclasses.Field[Any], value: Any) -> bool:
-    if field.default_factory is not dataclasses.MISSING:
-        return bool(value == field.default_factory())
-    return bool(value == field.default)
-
-
-def _written(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)

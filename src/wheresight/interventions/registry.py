@@ -42,6 +42,7 @@ BUILT_IN = {
     "pool": "wheresight.interventions.features.pool:Pool",
     "pool_broadcast": "wheresight.interventions.features.pool_broadcast:PoolBroadcast",
     "permute": "wheresight.interventions.features.permute:Permute",
+    "rearrange": "wheresight.interventions.features.rearrange:Rearrange",
     "drop": "wheresight.interventions.features.drop:Drop",
 }
 

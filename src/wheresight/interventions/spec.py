@@ -13,16 +13,18 @@ import dataclasses
 import math
 import re
 import typing
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
 
 from wheresight.errors import SpecError, unknown_name
 from wheresight.interventions.base import Intervention
 from wheresight.interventions.compose import check, ordered
+from wheresight.interventions.parameters import WithParameters
 from wheresight.interventions.registry import NAME, intervention_class
 
 # What users may give wherever a spec is asked for.
 Spec = str | Intervention | Mapping[str, Any] | Iterable[Any]
+_Named = TypeVar("_Named", bound=WithParameters)
 
 # A plus that joins parts comes before a name; the plus of 1e+5 comes before a digit.
 _JOIN = re.compile(r"\+(?!\d)")
@@ -66,7 +68,8 @@ def example(name: str) -> Intervention:
     'scalingvis:alpha=0.8'
     """
     found = intervention_class(name)
-    return _from_text(f"{name}:{found.example}" if found.example else name, name)
+    text = f"{name}:{found.example}" if found.example else name
+    return read_part(text, text, "intervention", intervention_class)
 
 
 def canonical(spec: Spec) -> str:
@@ -92,7 +95,9 @@ def _flatten(spec: Any) -> list[Intervention]:
     if isinstance(spec, Intervention):
         return [spec]
     if isinstance(spec, str):
-        return [_from_text(part, spec) for part in _JOIN.split(spec)]
+        return [
+            read_part(part, spec, "intervention", intervention_class) for part in _JOIN.split(spec)
+        ]
     if isinstance(spec, Mapping):
         return [_from_mapping(spec)]
     if isinstance(spec, Iterable) and not isinstance(spec, bytes):
@@ -103,15 +108,27 @@ def _flatten(spec: Any) -> list[Intervention]:
     )
 
 
-def _from_text(part: str, whole: str) -> Intervention:
+def read_part(part: str, whole: str, kind: str, find: Callable[[str], type[_Named]]) -> _Named:
+    """Read one `name:param=value,param=value`.
+
+    Args:
+        part: the text.
+        whole: what it was part of, for messages.
+        kind: what it names, such as `intervention`, for messages.
+        find: the class of a name.
+
+    Raises:
+        SpecError: one sentence on what was given, what was expected and what to do.
+    """
     name, colon, rest = (piece.strip() for piece in part.partition(":"))
     within = f" in {whole!r}" if part.strip() != whole.strip() else ""
     if not NAME.fullmatch(name):
+        joined = " with parts joined by '+', such as 'bapa'" if kind == "intervention" else ""
         raise SpecError(
-            f"The intervention spec {part!r}{within} does not begin with a name. Expected "
-            "name:param=value,param=value with parts joined by '+', such as 'bapa'."
+            f"The {kind} spec {part!r}{within} does not begin with a name. Expected "
+            f"name:param=value,param=value{joined}."
         )
-    found = intervention_class(name)
+    found = find(name)
     known = found.parameters()
     given: dict[str, Any] = {}
     for place, item in enumerate(rest.split(",") if colon else ()):
@@ -120,13 +137,12 @@ def _from_text(part: str, whole: str) -> Intervention:
             key, value = next(iter(known)), key
         elif not equals or not key or not value:
             raise SpecError(
-                f"In the intervention spec {part!r}{within}, {item!r} is not of the form "
-                "param=value."
+                f"In the {kind} spec {part!r}{within}, {item!r} is not of the form param=value."
             )
         if key in given:
-            raise SpecError(f"In the intervention spec {part!r}{within}, {key} is given twice.")
+            raise SpecError(f"In the {kind} spec {part!r}{within}, {key} is given twice.")
         given[key] = value
-    return _build(found, given)
+    return build(found, given, kind)
 
 
 def _from_mapping(data: Mapping[str, Any]) -> Intervention:
@@ -137,10 +153,11 @@ def _from_mapping(data: Mapping[str, Any]) -> Intervention:
             f"The intervention object {dict(data)!r} is not of the form "
             '{"name": "bapa", "params": {...}}.'
         )
-    return _build(intervention_class(name), params)
+    return build(intervention_class(name), params, "intervention")
 
 
-def _build(found: type[Intervention], given: Mapping[str, Any]) -> Intervention:
+def build(found: type[_Named], given: Mapping[str, Any], kind: str) -> _Named:
+    """Make one from its parameters as text or as values; the same errors as `read_part`."""
     known = found.parameters()
     types = typing.get_type_hints(found)
     values = {}
@@ -148,7 +165,7 @@ def _build(found: type[Intervention], given: Mapping[str, Any]) -> Intervention:
         if spelt not in known:
             if not known:
                 raise SpecError(
-                    f"The intervention {found.name!r} takes no parameters; {spelt!r} was given."
+                    f"The {kind} {found.name!r} takes no parameters; {spelt!r} was given."
                 )
             raise SpecError(unknown_name(f"parameter of {found.name!r}", spelt, known))
         field = known[spelt]
@@ -163,7 +180,7 @@ def _build(found: type[Intervention], given: Mapping[str, Any]) -> Intervention:
     ]
     if missing:
         raise SpecError(
-            f"The intervention {found.name!r} needs {', '.join(missing)}: write "
+            f"The {kind} {found.name!r} needs {', '.join(missing)}: write "
             f"{found.name}:{','.join(f'{spelt}=...' for spelt in missing)}."
         )
     return found(**values)

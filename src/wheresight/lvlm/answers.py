@@ -62,6 +62,27 @@ def answer_tokens(tokenizer: Any) -> AnswerTokens:
     return AnswerTokens(yes=found["yes"], no=found["no"])
 
 
+def choice_tokens(tokenizer: Any, choices: Iterable[str]) -> dict[str, tuple[int, ...]]:
+    """Ids of every vocabulary entry that is one whole spelling of each choice.
+
+    Raises:
+        ModelError: if a choice has no single token, or two choices share one.
+    """
+    vocabulary: dict[str, int] = tokenizer.get_vocab()
+    found = {choice: _spellings(vocabulary, choice.strip().lower()) for choice in choices}
+    for choice, ids in found.items():
+        if not ids:
+            raise ModelError(
+                f"The tokenizer {type(tokenizer).__name__} has no single token that spells "
+                f"{choice!r}, so its probability cannot be read from the first answer token. Use "
+                "choices of one word, such as letters."
+            )
+    every = [i for ids in found.values() for i in ids]
+    if len(set(every)) < len(every):
+        raise ModelError(f"Two of the choices {sorted(found)} are spelt alike but for their case.")
+    return found
+
+
 def _spellings(vocabulary: dict[str, int], word: str) -> tuple[int, ...]:
     return tuple(sorted(i for token, i in vocabulary.items() if _bare(token) == word))
 

@@ -36,6 +36,7 @@ class Call:
             the prompt will follow, `after` in a decode step.
         decided: (B,), what an intervention that runs the last row twice has decided, or None.
         measuring: True if this call only measures attention, and changes nothing.
+        numbers: how the caller numbers the rows of this call, or None.
         fired: the seams that have acted so far.
         made: what each seam keeps for the rest of the call, by its name.
     """
@@ -52,6 +53,7 @@ class Call:
     stage: Stage = "ends"
     decided: torch.Tensor | None = None
     measuring: bool = False
+    numbers: tuple[int, ...] | None = None
     fired: set[str] = field(default_factory=set)
     made: dict[str, Any] = field(default_factory=dict)
 
@@ -171,6 +173,11 @@ def _look(lvlm: LVLM, inputs: Mapping[str, Any], history: History | None, past: 
 
 
 def _checked(history: History | None, past: int, spec: str, beginning: str) -> History:
+    if history is None and spec == "none":
+        raise ModelError(
+            f"A key-value cache of {past} tokens that was built outside of the reading was given, "
+            "so what its tokens are is not known. Start from an empty cache inside the block."
+        )
     if history is None:
         raise ModelError(
             f"A key-value cache of {past} tokens that was not built under {spec!r} was given. "

@@ -1,4 +1,4 @@
-"""Make pictures and questions ready for a model: token ids, and image features computed once.
+"""Run the vision tower once a picture, and make batches of rows from what it returned.
 
 Legend: B rows (one per picture and question), T tokens.
 """
@@ -6,38 +6,21 @@ Legend: B rows (one per picture and question), T tokens.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
 from wheresight.errors import ModelError
-from wheresight.lvlm.prompts import chat_prompt
+from wheresight.lvlm.preprocessing import Preprocessed, Preprocessor, Query, Row
 
 if TYPE_CHECKING:
     import torch
 
     from wheresight.lvlm.wrapper import LVLM
 
-_TEXT_KEYS = ("input_ids", "attention_mask", "token_type_ids", "mm_token_type_ids")
-
-
-@dataclass(frozen=True)
-class Query:
-    """One picture and the questions asked of it."""
-
-    picture: Image.Image
-    questions: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Row:
-    """One picture-question pair: number of the picture, token ids, and ids of token types."""
-
-    picture: int
-    ids: tuple[int, ...]
-    types: dict[str, tuple[int, ...]]
+__all__ = ["Encoded", "Encoder", "Query", "Row"]
 
 
 @dataclass(frozen=True)
@@ -48,15 +31,17 @@ class Encoded:
         rows: one a question, pictures in order.
         image_inputs: what the processor says of the pictures beside their pixels.
         features: what the base module's `get_image_features` returned, for all pictures.
-        queries: what it was made from.
         counts: image tokens of each picture.
+        sizes: width and height of each picture, pixels.
+        kept: what it was made from, for methods that change the vision tower; empty if dropped.
     """
 
     rows: tuple[Row, ...]
     image_inputs: dict[str, torch.Tensor]
     features: Any
-    queries: tuple[Query, ...] = ()
     counts: tuple[int, ...] = ()
+    sizes: tuple[tuple[int, int], ...] = ()
+    kept: tuple[Preprocessed, ...] = ()
 
 
 class Encoder:
@@ -73,44 +58,68 @@ class Encoder:
         pad = self.tokenizer.pad_token_id
         self.pad_id = int(pad if pad is not None else self.tokenizer.eos_token_id)
         self.image_id = lvlm.family.image_token(lvlm.core.config)
+        self.preprocess = Preprocessor(lvlm.processor, self.image_id, lvlm.dtype)
 
     def encode(self, queries: Sequence[Query]) -> Encoded:
-        """Tokenize all questions and run the vision tower once per picture."""
-        return self._encoded(queries, blank=False)
+        """Tokenize all questions and run the vision tower once per picture, all in one batch."""
+        return self.see(self.preprocess(queries))
 
-    def blank(self, picture: Image.Image, question: str) -> Encoded:
-        """The same with a blank image of one picture's size: 0 everywhere after normalisation."""
-        return self._encoded([Query(picture, (question,))], blank=True)
+    def see(self, batch: Preprocessed, *, blank: bool = False) -> Encoded:
+        """Run the vision tower on a batch of pictures; with `blank`, 0 everywhere in their place.
 
-    def _encoded(self, queries: Sequence[Query], *, blank: bool) -> Encoded:
+        The pixels are kept with the result, on the CPU.
+        """
         import torch
 
-        first = self._process([q.picture for q in queries], [q.questions[0] for q in queries])
-        rows = [_ids_of(first, i) for i in range(len(queries))]
-        extra = [(i, text) for i, q in enumerate(queries) for text in q.questions[1:]]
-        later: dict[int, list[tuple[tuple[int, ...], dict[str, tuple[int, ...]]]]] = {}
-        if extra:
-            # The processor decides how many tokens a picture becomes, so it sees the picture again;
-            # only the text that it returns is kept.
-            again = self._process([queries[i].picture for i, _ in extra], [t for _, t in extra])
-            for n, (i, _) in enumerate(extra):
-                later.setdefault(i, []).append(_ids_of(again, n))
-        flat = [
-            Row(i, ids, types)
-            for i in range(len(queries))
-            for ids, types in [rows[i], *later.get(i, [])]
-        ]
-        device = self.lvlm.device
-        images = {k: v.to(device) for k, v in first.items() if k not in _TEXT_KEYS}
+        images = {key: self.lvlm.send(value) for key, value in batch.images.items()}
         if blank:
             images["pixel_values"] = self.lvlm.family.blank(images["pixel_values"])
-        counts = tuple(ids.count(self.image_id) for ids, _ in rows)
         with torch.inference_mode():
             features = self._features(images)
         # Only what the language model takes is kept; hidden states of the tower can be large.
-        features = self.lvlm.family.take_features(features, counts, range(len(queries)))
-        images.pop("pixel_values")
-        return Encoded(tuple(flat), images, features, tuple(queries), counts)
+        numbers = range(len(batch.counts))
+        features = self.lvlm.family.take_features(features, batch.counts, numbers)
+        told = {key: value for key, value in images.items() if not key.startswith("pixel")}
+        return Encoded(batch.rows, told, features, batch.counts, batch.sizes, (batch,))
+
+    def again(self, encoded: Encoded) -> Encoded:
+        """The same pictures through the vision tower once more, as it is now.
+
+        Raises:
+            ModelError: if their pixels were dropped.
+        """
+        if not encoded.kept:
+            raise ModelError(
+                "The pictures' pixels were dropped after encoding, and an intervention changes the "
+                "vision tower. Encode with keep_pixels=True."
+            )
+        return self.join(self.see(batch) for batch in encoded.kept)
+
+    def blank(self, picture: Image.Image, question: str) -> Encoded:
+        """A blank picture of the size of another: 0 everywhere after normalisation."""
+        alike = Image.new("RGB", picture.size)
+        return self.see(self.preprocess([Query(alike, (question,))]), blank=True)
+
+    def join(self, parts: Iterable[Encoded]) -> Encoded:
+        """Pictures that were encoded in batches, as if in one; they are counted on."""
+        import torch
+
+        parts = list(parts)
+        if len(parts) == 1:
+            return parts[0]
+        rows: list[Row] = []
+        counts: list[int] = []
+        for part in parts:
+            rows += [replace(row, picture=row.picture + len(counts)) for row in part.rows]
+            counts += part.counts
+        told = {
+            key: torch.cat([part.image_inputs[key] for part in parts])
+            for key in parts[0].image_inputs
+        }
+        features = self.lvlm.family.join_features([part.features for part in parts])
+        sizes = tuple(size for part in parts for size in part.sizes)
+        kept = tuple(batch for part in parts for batch in part.kept)
+        return Encoded(tuple(rows), told, features, tuple(counts), sizes, kept)
 
     def inputs(self, encoded: Encoded, rows: Sequence[Row]) -> dict[str, Any]:
         """Left-padded model inputs of rows whose image features are known."""
@@ -121,7 +130,7 @@ class Encoder:
         inputs: dict[str, Any] = {"input_ids": ids, "attention_mask": mask}
         for key in rows[0].types:
             inputs[key] = self.pad([row.types[key] for row in rows], width, side="left", fill=0)[0]
-        owners = torch.tensor([row.picture for row in rows], device=ids.device)
+        owners = self.lvlm.send(torch.tensor([row.picture for row in rows]))
         for key, value in encoded.image_inputs.items():
             inputs[key] = value[owners]
         # An object of its own for each call: transformers changes what it is given in place.
@@ -143,42 +152,10 @@ class Encoder:
             where = slice(width - len(row), width) if side == "left" else slice(0, len(row))
             ids[n, where] = torch.tensor(row, dtype=torch.long)
             mask[n, where] = 1
-        return ids.to(self.lvlm.device), mask.to(self.lvlm.device)
-
-    def _process(self, pictures: Sequence[Image.Image], questions: Sequence[str]) -> dict[str, Any]:
-        placeholder = self.tokenizer.convert_ids_to_tokens(self.image_id)
-        for question in questions:
-            if placeholder in question:
-                raise ModelError(
-                    f"The question {question!r} contains {placeholder!r}, the model's own image "
-                    "placeholder, and would be taken for a picture. Change the caption or question."
-                )
-        texts = [chat_prompt(self.lvlm.processor, question) for question in questions]
-        out = self.lvlm.processor(
-            text=texts,
-            images=[[picture] for picture in pictures],
-            padding=True,
-            padding_side="left",
-            return_tensors="pt",
-        )
-        # Some processors make labels for training, and the model would compute a loss.
-        return {key: value for key, value in out.items() if key != "labels"}
+        return self.lvlm.send(ids), self.lvlm.send(mask)
 
     def _features(self, images: dict[str, Any]) -> Any:
         base: Any = self.lvlm.family.base(self.lvlm.core)
         accepted = inspect.signature(base.get_image_features).parameters
         chosen = {k: v for k, v in images.items() if k in accepted}
-        chosen["pixel_values"] = chosen["pixel_values"].to(self.lvlm.dtype)
         return base.get_image_features(**chosen, return_dict=True)
-
-
-def _ids_of(
-    processed: dict[str, Any], n: int
-) -> tuple[tuple[int, ...], dict[str, tuple[int, ...]]]:
-    mask = processed["attention_mask"][n].bool()
-    types: dict[str, tuple[int, ...]] = {
-        key: tuple(processed[key][n][mask].tolist())
-        for key in ("token_type_ids", "mm_token_type_ids")
-        if key in processed
-    }
-    return tuple(processed["input_ids"][n][mask].tolist()), types

@@ -41,7 +41,7 @@ def _generate(core: Any, *args: Any, **kwargs: Any) -> Any:
     tracker.measure_blank(inputs)
     if not tracker.prompt_only:
         return stock(core, *args, **kwargs)
-    _refuse(core, kwargs, tracker.spec)
+    _refuse(core, kwargs, tracker)
     prompt = _PromptThenSteps(tracker)
     handle = tracker.base.register_forward_hook(prompt)
     with tracker.at("ends"):
@@ -62,21 +62,22 @@ class _PromptThenSteps:
             self.tracker.stage = "after"
 
 
-def _refuse(core: Any, kwargs: dict[str, Any], spec: str) -> None:
+def _refuse(core: Any, kwargs: dict[str, Any], tracker: Tracker) -> None:
     """Raise ModelError for ways of generating in which no call ends with the prompt's last row."""
     config = kwargs.get("generation_config") or core.generation_config
 
     def setting(name: str) -> Any:
         return kwargs.get(name, getattr(config, name, None))
 
-    if setting("use_cache") is False:
+    under = f"Under {tracker.spec!r}" if tracker.acts_on_prompt else "While it is read,"
+    if setting("use_cache") is False and tracker.acts_on_prompt:
         raise ModelError(
-            f"Under {spec!r} generate needs its cache: without one every step runs the whole "
+            f"{under} generate needs its cache: without one every step runs the whole "
             "prompt again, and its last row is not that of the prompt. Leave out use_cache=False."
         )
     for name in ("assistant_model", "prompt_lookup_num_tokens", "prefill_chunk_size"):
         if setting(name) is not None:
             raise ModelError(
-                f"Under {spec!r} generate cannot be used with {name}: the last row of the prompt "
+                f"{under} generate cannot be used with {name}: the last row of the prompt "
                 f"would not be the last row of a call. Leave {name} out."
             )

@@ -20,6 +20,7 @@ from transformers.cache_utils import Cache
 
 from wheresight.errors import ModelError
 from wheresight.lvlm.layout import Layout
+from wheresight.lvlm.roomy import leave_room
 
 
 @dataclass(eq=False)
@@ -37,6 +38,8 @@ class History:
             Empty if that is not known (the last column is of an image, or text does not move
             rigidly), so that the whole history must be thought through again.
         remembered: what the family keeps of a prefill, (B, ...).
+        readings: what each reading has seen of these columns, by its token; None if a part of that
+            was cut off.
         open: True while a forward call under `spec` is using the cache.
     """
 
@@ -46,6 +49,7 @@ class History:
     ids: list[torch.Tensor] = field(default_factory=list)
     offsets: list[torch.Tensor] = field(default_factory=list)
     remembered: torch.Tensor | None = None
+    readings: dict[int, Any] = field(default_factory=dict)
     open: bool = False
 
     def full_layout(self) -> Layout:
@@ -68,6 +72,7 @@ class History:
         self.offsets = [offset[:, rows.to(offset.device)] for offset in self.offsets]
         if self.remembered is not None:
             self.remembered = self.remembered[rows.to(self.remembered.device)]
+        self.readings = {k: None if v is None else v.take(rows) for k, v in self.readings.items()}
 
     def cut(self, length: int) -> None:
         """Forget all columns from `length` on."""
@@ -79,6 +84,7 @@ class History:
             self.offsets = []
         if self.ids:
             self.ids = [self.full_ids()[..., :length]]
+        self.readings = {k: None if v is None else v.cut(length) for k, v in self.readings.items()}
         self.length = length
 
 
@@ -98,14 +104,18 @@ def attach(cache: Cache, history: History) -> None:
     cache._wheresight = history  # type: ignore[attr-defined]
 
 
-def branch(cache: Cache, rows: torch.Tensor | None = None, *, recorded: bool = True) -> Cache:
+def branch(
+    cache: Cache, rows: torch.Tensor | None = None, *, recorded: bool = True, room: int = 0
+) -> Cache:
     """A cache of these rows of another (of all), which stays as it is; repeats allowed.
 
     With `recorded` the record goes along. Without, the branch is for a stock model, and the cache
-    must have been built as one.
+    must have been built as one. With `rows`, `room` is left for so many columns to come, which are
+    then added without a copy; not under gradients.
 
     Cached keys and values are never changed in place by a cache that grows, so only the books are
-    copied. Not for static caches.
+    copied (where there is room, only behind the columns of all branches that are alive). Not for
+    static caches.
     """
     twin = copy.copy(cache)
     twin.layers = [copy.copy(layer) for layer in cache.layers]
@@ -117,10 +127,18 @@ def branch(cache: Cache, rows: torch.Tensor | None = None, *, recorded: bool = T
             )
         twin._wheresight = None  # type: ignore[attr-defined]
     elif history is not None:
-        twin._wheresight = dataclasses.replace(history, ids=list(history.ids))  # type: ignore[attr-defined]
+        twin._wheresight = _twin(history)  # type: ignore[attr-defined]
     if rows is not None:
+        if room:
+            leave_room(twin, room)
         twin.batch_select_indices(rows)
     return twin
+
+
+def _twin(history: History) -> History:
+    return dataclasses.replace(
+        history, ids=list(history.ids), readings=dict(history.readings)
+    )  # fmt: skip
 
 
 class _Recorded:
@@ -132,6 +150,9 @@ class _Recorded:
         history = self._wheresight
         # Called by every attention layer, so the way out when all is well is short.
         if history is not None and not history.open and self.get_seq_length() > 0:  # type: ignore[attr-defined]
+            if history.spec == "none":  # made by the stock model, which may go on unwatched
+                self._wheresight = None
+                return super().update(*args, **kwargs)  # type: ignore[misc]
             raise ModelError(
                 f"This key-value cache was built under the intervention {history.spec!r}, which "
                 "is not active now, or not reaching this model (a model compiled before entering "

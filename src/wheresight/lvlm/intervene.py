@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -34,16 +34,27 @@ class Active:
         """Canonical string of all that is active."""
         return canonical(self.interventions)
 
+    @property
+    def watched(self) -> bool:
+        """True if a reading watches the model."""
+        return self._tracker is not None and bool(self._tracker.readings)
+
     @contextmanager
-    def prompt(self, stage: Literal["inside", "ends"]) -> Iterator[None]:
+    def prompt(
+        self, stage: Literal["inside", "ends"], numbers: Sequence[int] | None = None
+    ) -> Iterator[None]:
         """Say what forward calls in this block are: the end of a prompt, or a part before it.
 
         Needed only by methods that act on the last row of the prompt, where a prompt is given in
         several calls outside of `generate`. Unless told, a call of more than one token is taken to
         end a prompt, and a single token over a cache for one that was generated.
+
+        Args:
+            stage: what the calls are.
+            numbers: for each row of a call, which prompt it is; readings put theirs in this order.
         """
         assert self._tracker is not None
-        with self._tracker.at(stage):
+        with self._tracker.at(stage, None if numbers is None else tuple(numbers)):
             yield
 
     def calibrate(self, **inputs: Any) -> None:
@@ -77,7 +88,7 @@ def intervene(model: Any, spec: Spec) -> Iterator[Active]:
     """
     wanted = parse(spec)
     lvlm = wrap(model)
-    _refuse_compiled(lvlm)
+    refuse_compiled(lvlm)
     tracker = TRACKERS.get(id(lvlm.core)) or Tracker(lvlm)
     active = Active(parse([*tracker.wanted(), *wanted]), _tracker=tracker)
     TRACKERS[id(lvlm.core)] = tracker
@@ -92,11 +103,11 @@ def intervene(model: Any, spec: Spec) -> Iterator[Active]:
             )
     finally:
         tracker.pop(active)
-        if not tracker.blocks:
+        if not tracker.used:
             del TRACKERS[id(lvlm.core)]
 
 
-def _refuse_compiled(lvlm: LVLM) -> None:
+def refuse_compiled(lvlm: LVLM) -> None:
     for module in (lvlm.core, lvlm.family.base(lvlm.core), lvlm.family.language_model(lvlm.core)):
         if getattr(module, "_compiled_call_impl", None) is not None:
             raise ModelError(

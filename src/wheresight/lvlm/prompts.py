@@ -7,8 +7,14 @@ from typing import Any
 from wheresight.errors import ModelError
 
 
-def chat_prompt(processor: Any, question: str, images: int = 1) -> str:
+def chat_prompt(processor: Any, question: str, images: int = 1, system: str = "") -> str:
     """Render one user turn, `images` pictures then the question, by the processor's chat template.
+
+    Args:
+        processor: of the model.
+        question: the text behind the pictures.
+        images: how many.
+        system: the text of a system turn before it; none if empty.
 
     Returns:
         The prompt's text with the family's own image placeholder, ready for the processor; it ends
@@ -20,9 +26,10 @@ def chat_prompt(processor: Any, question: str, images: int = 1) -> str:
     check_chat_template(processor)
     content: list[dict[str, str]] = [{"type": "image"} for _ in range(images)]
     content.append({"type": "text", "text": question})
-    text = processor.apply_chat_template(
-        [{"role": "user", "content": content}], add_generation_prompt=True, tokenize=False
-    )
+    turns: list[dict[str, Any]] = [{"role": "user", "content": content}]
+    if system:
+        turns.insert(0, {"role": "system", "content": [{"type": "text", "text": system}]})
+    text = processor.apply_chat_template(turns, add_generation_prompt=True, tokenize=False)
     return str(text)
 
 

@@ -23,6 +23,8 @@ from wheresight.lvlm.call import Call, Stage, begin, check, commit
 from wheresight.lvlm.generation import WatchedGenerate
 from wheresight.lvlm.history import attach
 from wheresight.lvlm.layout import Layout
+from wheresight.lvlm.readings.reading import Reading
+from wheresight.lvlm.readings.watch import Watch
 from wheresight.lvlm.replay import Replay
 from wheresight.lvlm.seams import SEAM_CLASSES, AttentionSeam, MaskSeam, PositionSeam, Seam
 from wheresight.lvlm.seams.features import relayout_of
@@ -37,7 +39,9 @@ class Tracker:
     """The hooks on a model's base module, and those of each seam.
 
     Attributes:
+        readings: what watches the model's calls, outer ones first.
         stage: what the next call is, if somebody has said so (see `Call.stage`).
+        numbers: how its rows are numbered, if somebody has said so.
         replaying: what was decided for the rows of a prompt whose last row runs again.
         measuring: True while a blank image is measured.
         ended_prompt: for each row of the latest call, True if it was the end of a prompt with
@@ -50,11 +54,13 @@ class Tracker:
         self.names = list(inspect.signature(self.base.forward).parameters)
         self.blocks: list[tuple[Any, tuple[Intervention, ...]]] = []
         self.interventions: tuple[Intervention, ...] = ()
+        self.readings: list[Reading[Any, Any]] = []
         self.seams: list[Seam] = []
         self.spec = self.beginning = "none"
         self.handles: list[Any] = []
         self.call: Call | None = None
         self.stage: Stage | None = None
+        self.numbers: tuple[int, ...] | None = None
         self.replaying: torch.Tensor | None = None
         self.measuring = False
         self.ended_prompt: tuple[bool, ...] = ()
@@ -63,7 +69,7 @@ class Tracker:
         # A model that is copied inside a block takes its hooks along. The copy is a model that
         # nobody intervenes on, so its hooks are given a tracker that does nothing.
         twin = object.__new__(Tracker)
-        twin.blocks, twin.seams = [], []
+        twin.blocks, twin.seams, twin.readings = [], [], []
         return twin
 
     # ---- blocks -----------------------------------------------------------------------------
@@ -82,12 +88,28 @@ class Tracker:
         self.blocks = [(b, own) for b, own in self.blocks if b is not block]
         self._install()
 
+    def watch(self, reading: Reading[Any, Any]) -> None:
+        """Let a reading watch all calls."""
+        reading.attach(self)
+        self.readings = [*self.readings, reading]
+        self._install()
+
+    def unwatch(self, reading: Reading[Any, Any]) -> None:
+        """Let it watch no more."""
+        self.readings = [r for r in self.readings if r is not reading]
+        self._install()
+
+    @property
+    def used(self) -> bool:
+        """True while there is a block or a reading."""
+        return bool(self.blocks or self.readings)
+
     def _install(self) -> None:
         for handle in reversed(self.handles):
             handle.remove()
         self.handles, self.seams, self.spec = [], [], "none"
         self.stage = self.replaying = None
-        if not self.blocks:
+        if not self.used:
             return
         interventions = parse(self.wanted())
         refuse_unhosted(interventions, self._host())
@@ -99,10 +121,13 @@ class Tracker:
             self.base.register_forward_pre_hook(self.before, with_kwargs=True),
             self.base.register_forward_hook(self.after, with_kwargs=True, always_call=True),
         ]
+        if self.readings:
+            # Before the seams, so that readings see what the model itself hands from part to part.
+            self.handles += Watch(self.lvlm, self.readings, self.running).attach()
         self.seams = self._made_seams()
         for seam in self.seams:
             self.handles += seam.attach()
-        if any("attention" in i.acting() for i in self.interventions):
+        if self.readings or any("attention" in i.acting() for i in self.interventions):
             self.handles.append(WatchedGenerate(self))
         for i in self.interventions:
             if i.twice:
@@ -120,6 +145,8 @@ class Tracker:
             needed = bool(acting[name])
             # Masks may be made from ids, also from those that nothing has changed.
             needed |= name == "positions" and bool(acting["mask"])
+            # Keys are turned once more by what is known of their angles.
+            needed |= name == "positions" and any(r.turns for r in self.readings)
             # Hidden tokens have to be masked.
             needed |= name == "mask" and self.relayout is not None
             # Image queries that see other ids than text queries are computed there.
@@ -130,6 +157,7 @@ class Tracker:
                 made[name] = SEAM_CLASSES[name](self.lvlm, acting[name], self.running)
         positions, mask, attention = (made.get(n) for n in ("positions", "mask", "attention"))
         if isinstance(positions, PositionSeam):
+            positions.by_layer |= any(r.turns for r in self.readings)
             if isinstance(mask, MaskSeam):
                 mask.groups_of_positions = positions.group_of
             if isinstance(attention, AttentionSeam):
@@ -148,6 +176,11 @@ class Tracker:
             and not any(i.has_frames() for i in self.interventions)
         )
 
+    @property
+    def positions(self) -> PositionSeam:
+        """The seam of positions, where a reading has asked for it."""
+        return next(seam for seam in self.seams if isinstance(seam, PositionSeam))
+
     # ---- calls ------------------------------------------------------------------------------
 
     def running(self) -> Call | None:
@@ -156,12 +189,12 @@ class Tracker:
 
     def before(self, base: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Before the base module runs: find out what kind of call it is."""
-        if not self.blocks:  # a copy of the model
+        if not self.used:  # a copy of the model
             return
         for block, _ in self.blocks:
             block.calls += not (self.measuring or self.replaying is not None)
         inputs: Mapping[str, Any] = {**dict(zip(self.names, args, strict=False)), **kwargs}
-        if not self.seams:
+        if not self.seams and not self.readings:
             check(self.lvlm, inputs)
             return
         call = begin(self.lvlm, inputs, self.spec, self.beginning)
@@ -169,6 +202,7 @@ class Tracker:
         call.stage = self._stage_of(call)
         call.decided = self.replaying
         call.measuring = self.measuring
+        call.numbers = self.numbers
         self._refuse_cut_images(call)
         self._calibrate(call)
         self.call = call
@@ -180,7 +214,7 @@ class Tracker:
         self, base: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any
     ) -> None:
         """After the base module has run, or failed: write down what the cache now holds."""
-        if not self.seams:
+        if not self.seams and not self.readings:
             return
         call, self.call = self.call, None
         self.ended_prompt = ()
@@ -201,6 +235,7 @@ class Tracker:
             return
         if call.stage == "ends":
             self.ended_prompt = tuple(bool(spans) for spans in call.layout().images)
+        seen = {reading.token: reading.end(call) for reading in self.readings}
         values = out.values() if isinstance(out, Mapping) else out
         cache = next((v for v in (call.cache, *values) if isinstance(v, Cache)), None)
         if cache is None:
@@ -208,6 +243,7 @@ class Tracker:
         history = commit(self.lvlm, call, self.spec, self.beginning)
         for seam in self.seams:
             seam.commit(call, history)
+        history.readings |= seen
         attach(cache, history)
 
     def _refuse_cut_images(self, call: Call) -> None:
@@ -227,18 +263,23 @@ class Tracker:
         return "after" if call.past and call.tokens == 1 else "ends"
 
     @contextlib.contextmanager
-    def at(self, stage: Stage | None) -> Iterator[None]:
-        """Say what the calls in this block are."""
-        before, self.stage = self.stage, stage
+    def at(self, stage: Stage | None, numbers: tuple[int, ...] | None = None) -> Iterator[None]:
+        """Say what the calls in this block are, and how their rows are numbered."""
+        before, (self.stage, self.numbers) = (self.stage, self.numbers), (stage, numbers)
         try:
             yield
         finally:
-            self.stage = before
+            self.stage, self.numbers = before
+
+    @property
+    def acts_on_prompt(self) -> bool:
+        """True if a method acts on rows of the prompt, so that it matters which call holds it."""
+        return any("attention" in i.acting() and not i.decoding for i in self.interventions)
 
     @property
     def prompt_only(self) -> bool:
-        """True if a method acts on rows of the prompt, so that it matters which call holds it."""
-        return any("attention" in i.acting() and not i.decoding for i in self.interventions)
+        """True if a method or a reading asks which call holds the prompt."""
+        return bool(self.readings) or self.acts_on_prompt
 
     # ---- calibration ------------------------------------------------------------------------
 

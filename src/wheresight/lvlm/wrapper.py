@@ -48,6 +48,12 @@ class LVLM:
         """Of the weights."""
         return self.core.dtype
 
+    def send(self, tensor: torch.Tensor) -> torch.Tensor:
+        """A tensor from the CPU on the model's device; on CUDA without waiting for the copy."""
+        if self.device.type != "cuda" or tensor.device.type != "cpu":
+            return tensor.to(self.device)
+        return tensor.pin_memory().to(self.device, non_blocking=True)
+
     def layout(self, inputs: Mapping[str, Any]) -> Layout:
         """Tell what every token of a batch is.
 

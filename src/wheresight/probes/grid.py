@@ -26,6 +26,7 @@ from wheresight.stimuli.pairs import Source
 from wheresight.stimuli.render import Renderer
 
 if TYPE_CHECKING:
+    from wheresight.lvlm.preprocessing import Preprocessed, Query
     from wheresight.lvlm.scoring import Answer, Encoded, Scorer
 
 # Items in one work unit: a few seconds of work on two cores, a part file of a few hundred rows.
@@ -181,19 +182,36 @@ class GridProbe:
         kinds = 1 if self.settings.protocol == "paper" else 2 + (item.sibling is not None)
         return kinds * self.settings.rows * self.settings.columns
 
-    def show(self, scorer: Scorer, items: Sequence[Item]) -> tuple[list[Composite], Encoded]:
-        """Render the composites of some items and make them ready to be scored."""
-        from wheresight.lvlm.scoring import Query
+    def composite_count(self, items: Iterable[Item]) -> int:
+        """How many composites some items have."""
+        balanced = self.settings.protocol == "balanced"
+        cells = self.settings.rows * self.settings.columns
+        return cells * sum(1 + (balanced and item.sibling is not None) for item in items)
 
-        shown = [composite for item in items for composite in self.composites(item)]
-        queries = [
+    def shown(self, items: Sequence[Item]) -> list[Composite]:
+        """The composites of some items, in the order of their records."""
+        return [composite for item in items for composite in self.composites(item)]
+
+    def queries(self, composites: Sequence[Composite]) -> list[Query]:
+        """Draw composites, each with the questions to put to the model."""
+        from wheresight.lvlm.preprocessing import Query
+
+        return [
             Query(
                 self._renderer.render(composite.recipe),
                 tuple(ask(self.settings.question, a.caption) for a in composite.asks),
             )
-            for composite in shown
+            for composite in composites
         ]
-        return shown, scorer.encode(queries)
+
+    def show(self, scorer: Scorer, items: Sequence[Item]) -> tuple[list[Composite], Encoded]:
+        """Render the composites of some items and make them ready to be scored."""
+        shown = self.shown(items)
+
+        def prepare(start: int, stop: int) -> Preprocessed:
+            return scorer.encoder.preprocess(self.queries(shown[start:stop]))
+
+        return shown, scorer.encode_prepared(prepare, len(shown))
 
     def measure(
         self,

@@ -47,13 +47,13 @@ def write_report(
                 (f"{picture.name}.png", picture.png()),
                 (f"{picture.name}.svg", picture.svg()),
             ):
-                _write(drawings / name, content)
+                write_file(drawings / name, content)
                 written.add(name)
         for old in drawings.iterdir():
             if _OURS.fullmatch(old.name) and old.name not in written:
                 old.unlink()
         text = page(results, records, render)
-        return _write(folder / REPORT, text.encode("utf-8", "replace"))
+        return write_file(folder / REPORT, text.encode("utf-8", "replace"))
     except OSError as error:
         raise RunError(
             f"The report could not be written to {str(folder)!r}: {error}. The records are "
@@ -61,7 +61,8 @@ def write_report(
         ) from error
 
 
-def _write(final: Path, content: bytes) -> Path:
+def write_file(final: Path, content: bytes) -> Path:
+    """Write a file so that it is whole or absent, and return its path."""
     temporary = final.with_name(f".{final.name}.{os.getpid()}.tmp")
     try:
         temporary.write_bytes(content)

@@ -83,7 +83,7 @@ def page(results: Results, records: pa.Table, render: Render | None = None) -> s
             examples have no pictures.
     """
     thumbnails = Thumbnails(render, side=176 if results.counts.cells <= 16 else 128)
-    template = _environment().get_template("report.html.j2")
+    template = environment().get_template("report.html.j2")
     return template.render(
         results=results,
         sections=[f"sections/{name}.html.j2" for name in SECTIONS],
@@ -98,8 +98,8 @@ def page(results: Results, records: pa.Table, render: Render | None = None) -> s
         comparison_pictures=_comparison_pictures(results),
         crossed=crossed(results),
         shown_measures=shown_measures(results),
-        configuration=_flat(results.configuration),
-        hardware=_flat(results.environment.hardware),
+        configuration=flat(results.configuration),
+        hardware=flat(results.environment.hardware),
         grid=shape(results),
         absent=asks_absent(results),
         level=level(results),
@@ -109,7 +109,8 @@ def page(results: Results, records: pa.Table, render: Render | None = None) -> s
 
 
 @functools.lru_cache(maxsize=1)
-def _environment() -> jinja2.Environment:
+def environment() -> jinja2.Environment:
+    """Return the templates' environment: all is escaped, and texts are made printable."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("wheresight.report"),
         autoescape=True,
@@ -213,13 +214,13 @@ def _comparison_pictures(results: Results) -> dict[str, str]:
     return found
 
 
-def _flat(values: Any, prefix: str = "") -> list[tuple[str, str]]:
+def flat(values: Any, prefix: str = "") -> list[tuple[str, str]]:
     """Return nested settings as (dotted name, text)."""
     found: list[tuple[str, str]] = []
     for name, value in values.items():
         path = f"{prefix}{name}"
         if isinstance(value, dict) and value:
-            found += _flat(value, f"{path}.")
+            found += flat(value, f"{path}.")
         else:
             text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
             found.append((path, text))

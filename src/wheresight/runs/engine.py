@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import json
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from wheresight.interventions.spec import beginning, to_json
+from wheresight.interventions.spec import beginning, parse, to_json
 from wheresight.probes.grid import GridProbe
 from wheresight.runs.records import SCHEMA_VERSION, record_table
 from wheresight.runs.store import RunFolder, content_name
@@ -15,6 +16,7 @@ from wheresight.stimuli.items import Item
 
 if TYPE_CHECKING:
     from wheresight.lvlm.scoring import Scorer
+    from wheresight.runs.preparation import Preparation
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,11 +119,20 @@ def execute(
     shards: Sequence[Shard],
     folder: RunFolder,
     scorer: Scorer,
+    preparation: Preparation,
     advance: Callable[[int], None] | None = None,
-) -> None:
-    """Do the units of some shards; parts are on disk before the next units begin."""
-    for shard in shards:
-        shown, encoded = probe.show(scorer, shard.items)
+) -> Iterator[Shard]:
+    """Do the units of some shards; parts are on disk before the next units begin.
+
+    Yields each shard when it is done.
+    """
+    preparation.begin([shard.items for shard in shards], scorer.pictures_at_once)
+    for n, shard in enumerate(shards):
+        shown = probe.shown(shard.items)
+        sees = any("vision" in i.acting() for unit in shard.todo for i in parse(unit.intervention))
+        encoded = scorer.encode_prepared(
+            functools.partial(preparation.take, n), len(shown), keep_pixels=sees
+        )
         # Interventions that share the beginning of their prompts are asked together.
         together: dict[str, list[Unit]] = {}
         for unit in shard.todo:
@@ -132,3 +143,4 @@ def execute(
             for unit in units:
                 rows = found[unit.intervention]
                 folder.write(unit.name, record_table(rows, unit.name))
+        yield shard

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import sys
 import time
@@ -126,14 +127,17 @@ def estimate(
 
     from wheresight.runs.work import Worker
 
-    worker = Worker(request, card, probe, progress=progress)
+    # Pictures are drawn in this process, so that their time is seen.
+    alone = dataclasses.replace(request, picture_workers=0)
+    worker = Worker(alone, card, probe, progress=progress)
+    worker.settle(items[:ITEMS_PER_UNIT], specs)
     start = time.perf_counter() - began
     lvlm, scorer = worker.scorer.lvlm, worker.scorer
     if lvlm.device.type == "cuda":
         import torch
 
         torch.cuda.reset_peak_memory_stats(lvlm.device)
-        probe.show(scorer, items[:ITEMS_PER_UNIT])  # the run prepares as many pictures at once
+        probe.show(scorer, items[:ITEMS_PER_UNIT])  # as many as the run holds at once
     first, *rest = _batches(probe, scorer.batch_size, batches + 1)
     each = 1 if len(specs) == 1 else 1 + len(specs)
     progress.start(1 + each * len(rest), 0, "passes")
@@ -265,7 +269,7 @@ def _memory(lvlm: Any) -> Memory:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     peak *= 1 if sys.platform == "darwin" else 1024
     said = (
-        "most that the process had in memory, Python and libraries included, with the pictures of "
-        f"one batch; a run prepares those of {ITEMS_PER_UNIT} items at once"
+        "most that the process had in memory, Python and libraries included, with one batch; a run "
+        f"holds the image features of {ITEMS_PER_UNIT} items at once"
     )
     return Memory(weights_bytes=weights, peak_bytes=peak, measured_as=said)

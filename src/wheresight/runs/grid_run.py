@@ -142,6 +142,11 @@ def _check_workers(request: GridRequest, folder: RunFolder, share: Share) -> Non
     ):
         if value is not None and value < 1:
             raise RunError(f"The number of {name} was given as {value}; expected 1 or more.")
+    if request.picture_workers is not None and request.picture_workers < 0:
+        raise RunError(
+            f"The number of picture workers was given as {request.picture_workers}; expected 0 "
+            "(draw in the model's own process) or more."
+        )
     if request.executor == "local":
         given = {"--address": request.address, "--workers": request.workers}
         for option in given:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from wheresight.errors import RunError, StimulusError
 from wheresight.probes.grid import GridProbe, GridSettings
 from wheresight.probes.questions import question_template
-from wheresight.runs.progress import Progress
+from wheresight.runs.progress import Progress, Silent
 from wheresight.runs.summarise import check_bootstrap
 from wheresight.stimuli.composites import colour, fitting_tile, parse_grid
 from wheresight.stimuli.layouts import layout as find_layout
@@ -49,7 +49,7 @@ class GridRequest:
     dtype: str = "float32"
     device: str | None = None
     attention: str = "sdpa"
-    batch_size: int = 64
+    batch_size: int | Literal["auto"] = 64
     share_prefix: bool | None = None
     replicates: int = 2000
     trust_remote_code: bool = False
@@ -58,6 +58,7 @@ class GridRequest:
     address: str | None = None
     workers: int | None = None
     cores_per_worker: int | None = None
+    picture_workers: int | None = None
 
 
 def open_grid(request: GridRequest, progress: Progress) -> tuple[ModelCard, GridProbe]:
@@ -68,8 +69,10 @@ def open_grid(request: GridRequest, progress: Progress) -> tuple[ModelCard, Grid
     question = question_template(request.question)
     if request.items < 1:
         raise StimulusError(f"{request.items} items were asked for; expected 1 or more.")
-    if request.batch_size < 1:
-        raise RunError(f"The batch size {request.batch_size} was given; expected 1 or more.")
+    if request.batch_size != "auto" and request.batch_size < 1:
+        raise RunError(
+            f"The batch size {request.batch_size} was given; expected 1 or more, or auto."
+        )
     check_bootstrap(request.replicates)
     rows, columns = parse_grid(request.grid)
     find_layout(request.layout)
@@ -111,6 +114,23 @@ def open_grid(request: GridRequest, progress: Progress) -> tuple[ModelCard, Grid
         seed=request.seed,
     )
     return card, GridProbe(settings, source, request.items)
+
+
+def reopen_grid(request: GridRequest, settings: GridSettings) -> tuple[ModelCard, GridProbe]:
+    """The same in another process or on another machine.
+
+    Raises:
+        RunError: if it is not what the run was planned with.
+    """
+    card, probe = open_grid(request, Silent())
+    if probe.settings != settings:
+        here, there = probe.settings.model_dump(), settings.model_dump()
+        differ = ", ".join(k for k in there if here[k] != there[k])
+        raise RunError(
+            f"A worker sees another run than the one that was planned (it differs in {differ})."
+            " Give every machine the same model and the same source."
+        )
+    return card, probe
 
 
 def _canvas(layout: str, picture_size: int | None) -> int:

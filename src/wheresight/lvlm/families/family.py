@@ -55,6 +55,10 @@ class Family(ABC):
         """The decoder layers, first to last."""
         return tuple(self.language_model(model).layers)  # type: ignore[arg-type]
 
+    def final_norm(self, model: Any) -> nn.Module:
+        """The norm behind the last decoder layer."""
+        return self.language_model(model).norm  # type: ignore[return-value]
+
     def vision_tower(self, model: Any) -> nn.Module | None:
         """The vision tower, if the model picks among its hidden states; else None."""
         return None
@@ -132,6 +136,26 @@ class Family(ABC):
         """
         return type(outputs)(pooler_output=pick(outputs.pooler_output, counts, pictures))
 
+    def join_features(self, parts: Sequence[Any]) -> Any:
+        """Pre-computed features of several batches of pictures, one batch behind the other.
+
+        Args:
+            parts: what `take_features` returned for each batch.
+        """
+        return type(parts[0])(pooler_output=join([part.pooler_output for part in parts]))
+
+    def text_offset(self, model: Any, batch: int) -> torch.Tensor | None:
+        """How far the model's ids of text behind its latest prompts are from the text's columns.
+
+        Args:
+            model: the unwrapped model, which has just run B prompts with their images, unpadded.
+            batch: B.
+
+        Returns:
+            (B, 1), or None where a column's id is its number.
+        """
+        return None
+
     def remembered(self, model: Any, batch: int) -> torch.Tensor | None:
         """What the model keeps of its latest call of B rows on itself, (B, ...), or None.
 
@@ -158,6 +182,13 @@ def pick(features: Any, counts: Sequence[int], pictures: Sequence[int]) -> Any:
         return [features[n] for n in pictures]
     parts = features.split([count // features.shape[1] for count in counts])
     return torch.cat([parts[n] for n in pictures])
+
+
+def join(parts: Sequence[Any]) -> Any:
+    """Features of several batches in one container of the kind that each came in."""
+    if isinstance(parts[0], torch.Tensor):
+        return torch.cat(list(parts))
+    return [features for part in parts for features in part]
 
 
 def feature_rows(inputs: Mapping[str, Any]) -> list[torch.Tensor] | None:

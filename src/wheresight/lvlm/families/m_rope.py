@@ -72,6 +72,10 @@ class MRope(Family):
             "returned, or position_ids of three rows."
         )
 
+    def text_offset(self, model: Any, batch: int) -> torch.Tensor | None:
+        """An image takes fewer ids than columns: the same for all rows of ids, (B, 1)."""
+        return self.remembered(model, batch)
+
     def remembered(self, model: Any, batch: int) -> torch.Tensor | None:
         """The offset of text after images, (B, 1), which the model keeps in one mutable slot."""
         deltas = model.model.rope_deltas

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-from wheresight.lvlm.families.family import pick
+from wheresight.lvlm.families.family import join, pick
 from wheresight.lvlm.families.m_rope import MRope
 
 
@@ -28,3 +28,10 @@ class Qwen3VL(MRope):
             pick(features, counts, pictures) for features in outputs.deepstack_features
         ]
         return taken
+
+    def join_features(self, parts: Sequence[Any]) -> Any:
+        """As in the other families, and what is added in each of the first layers with them."""
+        joined = super().join_features(parts)
+        of_layers = zip(*(part.deepstack_features for part in parts), strict=True)
+        joined.deepstack_features = [join(of_layer) for of_layer in of_layers]
+        return joined

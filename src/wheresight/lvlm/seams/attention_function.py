@@ -16,6 +16,8 @@ from wheresight.lvlm.seams.attention_rows import Given
 # Name of the argument that carries the work through the layers to the attention function. An
 # argument and not a global, so that a layer that is run again for its gradient is given it again.
 ARGUMENT = "wheresight"
+# The same for what only looks on: it is called with what was given, and with the work.
+READERS = "wheresight_readers"
 _PREFIX = "wheresight|"
 
 
@@ -70,13 +72,17 @@ def _wrapped(base: Callable[..., Any]) -> Callable[..., Any]:
         scaling: float | None = None,
         **more: Any,
     ) -> Any:
-        work = more.pop(ARGUMENT, None)
-        if work is None:
+        work, look = more.pop(ARGUMENT, None), more.pop(READERS, None)
+        if work is None and look is None:
             return base(module, query, key, value, attention_mask, scaling=scaling, **more)
         given = Given(module, query, key, value, attention_mask, scaling, more)
-        out, weights = work.attended(given), None
+        out, weights = None if work is None else work.attended(given), None
         if out is None:
             out, weights = base(module, query, key, value, attention_mask, scaling=scaling, **more)
-        return work.changed(given, out), weights
+        if work is not None:
+            out = work.changed(given, out)
+        if look is not None:
+            look(given, work)
+        return out, weights
 
     return attention

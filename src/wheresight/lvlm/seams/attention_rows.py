@@ -117,7 +117,7 @@ class Work:
         if angles is None:
             return None
         self.call.fired.add("attention")
-        _refuse_unknown_terms(given.more, softcap=True)
+        refuse_unknown_terms(given.more, softcap=True)
         image = self.image[:, self.call.past :].to(given.query.device)
         columns_of_image = image.any(0).nonzero().flatten()
         first, stop = int(columns_of_image[0]), int(columns_of_image[-1]) + 1
@@ -134,12 +134,12 @@ class Work:
         at_image, at_text = _block(of_image), _block(of_text)
         cos, sin = (a[:, None].float() for a in angles)
         own_cos, own_sin = (a[:, :, self.call.past :][:, :, at_image] for a in (cos, sin))
-        query = _turn(given.query[:, :, at_image], own_cos, own_sin)
+        query = rotated(given.query[:, :, at_image], own_cos, own_sin)
         at_keys = [
             columns.keys_of(a.transpose(2, 3), given.key.shape[2]).transpose(2, 3)[:, :, :keys]
             for a in (cos, sin)
         ]
-        key = _turn(given.key[:, :, :keys], *at_keys)
+        key = rotated(given.key[:, :, :keys], *at_keys)
         seen = None if plain else self._visible(given, of_image, "image")
         batch, heads, tokens, _ = given.query.shape
         out = given.value.new_empty(batch, tokens, heads, given.value.shape[-1])
@@ -186,7 +186,7 @@ class Work:
         acting = [i for i in self.interventions if i.layer_key(layer) is not None]
         if not acting and not call.measuring:
             return out
-        _refuse_unknown_terms(given.more)
+        refuse_unknown_terms(given.more)
         batch, heads, _, width = query.shape
         keys = key.shape[2]
         own = rows.own.to(query.device).expand(batch, -1)
@@ -197,7 +197,7 @@ class Work:
         )
         if given.mask is None and call.kept is not None:
             seen = seen & ~columns.keys_of(self.hidden.to(query.device), keys)[:, None, None]
-        logits = _logits(chosen, key, given.scale)
+        logits = logits_of(chosen, key, given.scale)
         cap = given.more.get("softcap")
         if cap is not None:
             logits = torch.tanh(logits / cap) * cap
@@ -213,7 +213,7 @@ class Work:
         )
         for intervention in acting:
             new = intervention.logits(logits, known)
-            logits = _kept_to(intervention, rows, new, logits)
+            logits = kept_to(intervention, rows, new, logits)
         weights = logits.masked_fill(~seen, torch.finfo(logits.dtype).min).softmax(-1)
         if call.measuring:
             assert calibration is not None
@@ -221,7 +221,7 @@ class Work:
             return out
         for intervention in acting:
             new = intervention.weights(weights, known)
-            weights = _kept_to(intervention, rows, new, weights)
+            weights = kept_to(intervention, rows, new, weights)
         mixed = _mixed(weights.to(value.dtype), value)
         touched = rows.wanted.to(query.device)[..., None, None]
         index = own[:, :, None, None].expand(-1, -1, heads, value.shape[-1])
@@ -229,7 +229,7 @@ class Work:
         return out.scatter(1, index, mixed)
 
 
-def _kept_to(
+def kept_to(
     intervention: Any, rows: ChosenRows, new: torch.Tensor, old: torch.Tensor
 ) -> torch.Tensor:
     """New values (B, A, Q, S) in the rows and heads that an intervention acts on, else old ones."""
@@ -246,7 +246,7 @@ def _kept_to(
     return new if keep is None else torch.where(keep, new, old)
 
 
-def _refuse_unknown_terms(more: dict[str, Any], softcap: bool = False) -> None:
+def refuse_unknown_terms(more: dict[str, Any], softcap: bool = False) -> None:
     for argument in ("s_aux", "position_bias", *(("softcap",) if softcap else ())):
         if more.get(argument) is not None:
             raise ModelError(
@@ -283,7 +283,7 @@ def _block(chosen: torch.Tensor) -> torch.Tensor | slice:
     return chosen
 
 
-def _turn(states: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
+def rotated(states: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
     """Queries or keys (B, A, S, D) turned by angles (B, 1, S, D'), D' of D channels rotary."""
     rotary, half = cos.shape[-1], cos.shape[-1] // 2
     turning, rest = states[..., :rotary].float(), states[..., rotary:]
@@ -294,7 +294,7 @@ def _turn(states: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.T
     return torch.cat([made, rest], -1) if rest.shape[-1] else made
 
 
-def _logits(query: torch.Tensor, key: torch.Tensor, scaling: float) -> torch.Tensor:
+def logits_of(query: torch.Tensor, key: torch.Tensor, scaling: float) -> torch.Tensor:
     """(B, A, Q, S), float32 or finer, from (B, A, Q, D) and (B, K, S, D); A is a multiple of K."""
     batch, heads, rows, width = query.shape
     groups = key.shape[1]

@@ -52,7 +52,7 @@ class Assigned:
     full: list[torch.Tensor] = field(default_factory=list)
     apart: list[torch.Tensor | None] = field(default_factory=list)
     turned: dict[tuple[int, int], Angles] = field(default_factory=dict)
-    calls: list[tuple[Angles, Callable[[torch.Tensor], Angles]]] = field(default_factory=list)
+    calls: list[tuple[Angles, Callable[..., Angles]]] = field(default_factory=list)
     used: dict[int, int] = field(default_factory=dict)
 
 
@@ -125,8 +125,10 @@ class PositionSeam(Seam):
             return
         rows = self.lvlm.family.rotary_rows
 
-        def turn(ids: torch.Tensor) -> Angles:
+        def turn(ids: torch.Tensor, exact: bool = False) -> Angles:
             args_, kwargs_ = _with_ids(args, kwargs, ids.expand(rows, -1, -1))
+            if exact:  # angles are of the type of the hidden states, of which nothing else is read
+                args_, kwargs_ = _in_float32(args_, kwargs_)
             angles: Angles = module.forward(*args_, **kwargs_)
             return angles
 
@@ -141,15 +143,17 @@ class PositionSeam(Seam):
         made: Assigned = call.made[self.name]
         group = self.group_of[number]
         ids = made.new[group]
-        if ids is None:
-            return None
         given = kwargs.get("position_embeddings")
         for which, (out, turn) in enumerate(made.calls):
             if out is given:
                 made.used[number] = which
+                if ids is None:
+                    return None
                 if (which, group) not in made.turned:
                     made.turned[which, group] = self._angles(group, ids, turn, out)
                 return args, {**kwargs, "position_embeddings": made.turned[which, group]}
+        if ids is None:
+            return None
         raise ModelError(
             f"Layer {number} was not given the angles that the rotary module made, so its "
             "positions cannot be changed in this layer alone."
@@ -220,6 +224,46 @@ class PositionSeam(Seam):
             made.turned[key] = cos / scale, sin / scale
         return made.turned[key]
 
+    def ids_of(self, call: Call, number: int) -> torch.Tensor:
+        """Ids (R', B, S) of the whole history as text queries see them in layer `number`."""
+        made: Assigned = call.made[self.name]
+        group = self.group_of[number]
+        if not made.full:
+            assert call.history is not None, "only a step over a cache is not thought through"
+            ids = torch.cat([call.history.full_ids(), made.old], -1)
+            layout = call.seen.to(ids.device)
+            none = layout.most_images == 0
+            groups = range(len(self.firsts))
+            made.full = [ids if none else self._of_group(n, ids, layout) for n in groups]
+        return made.full[group]
+
+    def turned_as(self, call: Call, number: int) -> tuple[int, int]:
+        """Layers for which this is equal turn equal ids by equal angles."""
+        made: Assigned = call.made[self.name]
+        if number not in made.used:
+            raise ModelError(
+                f"Layer {number} was not given the angles that the rotary module made, so its keys "
+                "cannot be turned once more."
+            )
+        return made.used[number], self.group_of[number]
+
+    def turn_by(self, call: Call, number: int, apart: torch.Tensor) -> Angles:
+        """Cosines and sines (B, S, D), float32, by which differences of ids turn layer `number`.
+
+        Args:
+            call: the running call.
+            number: of the layer.
+            apart: (R', B, S), by how much the ids differ.
+        """
+        which, group = self.turned_as(call, number)
+        made: Assigned = call.made[self.name]
+        like, turn = made.calls[which]
+        exact = functools.partial(turn, exact=True)
+        cos, sin = self._angles(group, apart.float(), exact, like)
+        # Some models scale their angles' cosines and sines; a rotation must not.
+        scale = exact(torch.zeros_like(apart[:1, :, :1], dtype=torch.float32))[0]
+        return cos / scale, sin / scale
+
     def _of_group(self, group: int, ids: torch.Tensor, layout: Any) -> torch.Tensor:
         """New ids (R', B, S) of the whole history in the layers of one group."""
         new = ids
@@ -287,3 +331,12 @@ def _with_ids(
     if "position_ids" in kwargs:
         return args, {**kwargs, "position_ids": ids}
     return (args[0], ids, *args[2:]), kwargs
+
+
+def _in_float32(
+    args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The arguments of a rotary module with hidden states of float32, and none in them."""
+    if args:
+        return (args[0].new_empty(0, dtype=torch.float32), *args[1:]), kwargs
+    return args, {**kwargs, "x": kwargs["x"].new_empty(0, dtype=torch.float32)}

@@ -18,12 +18,19 @@ class Local:
         return share_of_launcher(environ)
 
     def compute(self, work: Work) -> None:
-        from wheresight.runs.work import Worker
+        from wheresight.runs.work import Worker, recorded_batch_size
 
-        worker = Worker(work.request, work.card, work.probe, work.share, work.progress)
-        work.folder.note_environment(worker.environment)
-        work.progress.start(work.rows_total, work.rows_done, "questions")
+        size = recorded_batch_size(work.request, work.folder)
+        worker = Worker(
+            work.request, work.card, work.probe, work.share, work.progress, batch_size=size
+        )
+        first = work.shards[0]
         try:
-            worker.do(work.shards, work.folder, work.progress.advance)
+            worker.settle(first.items, [unit.intervention for unit in first.todo])
+            work.progress.start(work.rows_total, work.rows_done, "questions")
+            try:
+                worker.do(work.shards, work.folder, work.progress.advance)
+            finally:
+                work.progress.stop()
         finally:
-            work.progress.stop()
+            worker.close()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from wheresight.errors import RunError, WheresightError
 from wheresight.runs.launch import Share
 from wheresight.runs.places.place import first_line
+from wheresight.runs.preparation import automatic
 from wheresight.runs.store import RunFolder
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ _RETRIES = 10
 # Shards are kilobytes and parts are written by the workers, so nothing large goes through Ray.
 _STORE_BYTES = 200 * 2**20
 _KNOCK_SECONDS = 10
+_SHARDS_AHEAD = 4
+_CLOSE_SECONDS = 30
 
 
 class Ray:
@@ -71,64 +74,105 @@ class Remote:
         settings: what the driver has planned with.
         out: the run's folder, as every machine sees it.
         directory: where the driver runs, for relative paths of models and sources.
+        batch_size: what `auto` has come to, or None.
     """
 
     def __init__(
-        self, request: GridRequest, settings: GridSettings, out: str, directory: str
+        self,
+        request: GridRequest,
+        settings: GridSettings,
+        out: str,
+        directory: str,
+        batch_size: int | None = None,
     ) -> None:
         with suppress(OSError):
             os.chdir(directory)
         self._request, self._settings, self._out = request, settings, out
+        self._batch_size = batch_size
         self._worker: Worker | None = None
 
-    def do(self, shard: Shard) -> tuple[int, dict[str, Any]]:
-        """Write the parts of a shard; return its number of questions, and where it was done."""
+    def do(self, shards: Sequence[Shard]) -> int:
+        """Write the parts of some shards; return how many questions they have."""
         folder = RunFolder(self._out, self._settings.model_dump(mode="json"))
-        worker = self._open()
-        worker.do([shard], folder)
-        return shard.rows, worker.environment
+        # Of several shards, an actor that died may have done some.
+        done = folder.units() if len(shards) > 1 else set()
+        left = [shard.without(done) for shard in shards]
+        self._open().do([shard for shard in left if shard.todo], folder)
+        return sum(shard.rows for shard in shards)
+
+    def settle(self, shard: Shard) -> int:
+        """Find the batch size on a shard."""
+        return self._open().settle(shard.items, [unit.intervention for unit in shard.todo])
+
+    def close(self) -> None:
+        """End the processes beside this one, which keep files that nobody else would remove."""
+        if self._worker is not None:
+            self._worker.close()
 
     def _open(self) -> Worker:
         from wheresight.runs.work import Worker
 
         if self._worker is None:
-            self._worker = Worker.open(self._request, self._settings)
+            self._worker = Worker.open(self._request, self._settings, self._batch_size)
         return self._worker
 
 
 def _compute(ray: Any, work: Work) -> None:
     from ray.util import ActorPool
 
+    from wheresight.runs.work import recorded_batch_size
+
     request = work.request
     gpus = _gpus_wanted(ray, request.device)
     cores = request.cores_per_worker or 1
-    room = _room(ray, gpus, cores)
+    helpers = _picture_workers(ray, request, gpus, cores)
+    room = _room(ray, gpus, cores + helpers)
     if not room or (request.workers or 1) > room:
         kind = "a GPU" if gpus else f"{cores} cores"
+        kind += f" and {helpers} more for pictures" if helpers else ""
         raise RunError(
             f"{request.workers or 1} workers with {kind} each were asked for, and the cluster has "
             f"room for {room}. Change --workers or --cores-per-worker."
         )
     count = min(request.workers or room, len(work.shards))
     actor = ray.remote(Remote).options(
-        num_cpus=cores, num_gpus=int(gpus), max_restarts=_RESTARTS, max_task_retries=_RETRIES
+        num_cpus=cores + helpers,
+        num_gpus=int(gpus),
+        max_restarts=_RESTARTS,
+        max_task_retries=_RETRIES,
     )
+    told = replace(request, cores_per_worker=cores, picture_workers=helpers)
+    opened = (told, work.probe.settings, work.folder.place.everywhere(), os.getcwd())
+    size = recorded_batch_size(request, work.folder)
+    if request.batch_size == "auto" and size is None:
+        # By an actor of its own: all others, also those that start again, must know the result.
+        work.progress.say("Trying batch sizes")
+        first = actor.remote(*opened)
+        try:
+            size = ray.get(first.settle.remote(work.shards[0]))
+            _close(ray, [first])
+        finally:
+            ray.kill(first)
     work.progress.say(f"Starting {count} workers on Ray, each with {request.model}")
-    told = replace(request, cores_per_worker=cores)
-    place = work.folder.place.everywhere()
-    actors = [actor.remote(told, work.probe.settings, place, os.getcwd()) for _ in range(count)]
+    actors = [actor.remote(*opened, size) for _ in range(count)]
     work.progress.start(work.rows_total, work.rows_done, "questions")
     try:
         pool: Any = ActorPool(actors)
-        done = pool.map_unordered(lambda actor, shard: actor.do.remote(shard), list(work.shards))
-        for n, (rows, environment) in enumerate(done):
-            if n == 0:
-                work.folder.note_environment(environment)
+        # Where pictures are prepared ahead, an actor has to know what comes next.
+        each = max(1, min(_SHARDS_AHEAD, len(work.shards) // (4 * count))) if helpers else 1
+        tasks = [work.shards[n : n + each] for n in range(0, len(work.shards), each)]
+        for rows in pool.map_unordered(lambda actor, shards: actor.do.remote(shards), tasks):
             work.progress.advance(rows)
+        _close(ray, actors)
     finally:
         work.progress.stop()
         for each in actors:
             ray.kill(each)
+
+
+def _close(ray: Any, actors: Sequence[Any]) -> None:
+    with suppress(ray.exceptions.RayError):  # all is written: an actor that dies now does no harm
+        ray.get([each.close.remote() for each in actors], timeout=_CLOSE_SECONDS)
 
 
 def _room(ray: Any, gpus: bool, cores: int) -> int:
@@ -140,6 +184,17 @@ def _room(ray: Any, gpus: bool, cores: int) -> int:
             here = int(has.get("CPU", 0)) // cores
             fits += min(here, int(has.get("GPU", 0))) if gpus else here
     return fits
+
+
+def _picture_workers(ray: Any, request: GridRequest, gpus: bool, cores: int) -> int:
+    """Processes beside each actor, for which Ray sets cores aside."""
+    if request.picture_workers is not None:
+        return request.picture_workers
+    if not gpus:
+        return 0
+    total = ray.cluster_resources()
+    beside = int(total["CPU"] // total["GPU"])
+    return max(0, min(automatic(beside, True), beside - cores))
 
 
 def _gpus_wanted(ray: Any, device: str | None) -> bool:
@@ -202,7 +257,9 @@ def _knock(address: str) -> None:
 
 def _unreachable(address: str | None, reason: str) -> RunError:
     where = f"at {address!r}" if address else "on this machine"
+    # Ray sends its token to an address that was given only where it is told to.
+    token = " Where the cluster asks for Ray's token, set RAY_AUTH_MODE=token." if address else ""
     return RunError(
         f"No Ray cluster could be reached {where} ({reason}). Start one with `ray start --head` "
-        "and give its address, or leave --address out to use this machine."
+        f"and give its address, or leave --address out to use this machine.{token}"
     )

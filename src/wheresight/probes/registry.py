@@ -1,0 +1,119 @@
+"""Which diagnostics there are: ours by lazy name, third parties' by entry point."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import inspect
+from collections.abc import Sequence
+from importlib.metadata import entry_points
+
+from wheresight.errors import SpecError, unknown_name
+from wheresight.interventions.spec import build, read_part
+from wheresight.probes.diagnostic import Diagnostic
+
+GROUP = "wheresight.diagnostics"
+
+# In the order of the report: what the picture gives, what the language model does with it, and what
+# follows for the answer.
+BUILT_IN: dict[str, str] = {
+    "understanding": "wheresight.probes.understanding:Understanding",
+    "norms": "wheresight.probes.norms:Norms",
+    "flow": "wheresight.probes.flow:Flow",
+    "balance": "wheresight.probes.balance:Balance",
+    "rope": "wheresight.probes.rope:Rope",
+    "alignment": "wheresight.probes.alignment:Alignment",
+    "erasure": "wheresight.probes.erasure:Erasure",
+    "psi": "wheresight.probes.psi:Psi",
+    "compression": "wheresight.probes.compression:Compression",
+    "origin": "wheresight.probes.origin:Origin",
+}
+
+
+@functools.cache
+def _from_packages() -> tuple[tuple[str, str], ...]:
+    """Names and targets that installed packages register; they do not change while we run."""
+    return tuple((entry.name, entry.value) for entry in entry_points(group=GROUP))
+
+
+def known_diagnostics() -> dict[str, str]:
+    """Every name with the `module:Class` behind it; nothing is imported.
+
+    Raises:
+        SpecError: if two packages claim one name.
+    """
+    known = dict(BUILT_IN)
+    for name, target in _from_packages():
+        if known.setdefault(name, target) != target:
+            raise SpecError(
+                f"Two diagnostics are called {name!r}: {known[name]} and {target}. Rename one, "
+                "or uninstall its package."
+            )
+    return known
+
+
+def diagnostic_class(name: str) -> type[Diagnostic]:
+    """Import the class behind a name.
+
+    Raises:
+        SpecError: unknown name, a module that cannot be imported, or one whose class is not a
+            Diagnostic of that name.
+    """
+    known = known_diagnostics()
+    if name not in known:
+        raise SpecError(unknown_name("diagnostic", name, known))
+    module, _, attribute = known[name].partition(":")
+    try:
+        found = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise SpecError(
+            f"The diagnostic {name!r} is registered as {known[name]!r}, which cannot be imported "
+            f"({error}). Reinstall or remove the package that registers it."
+        ) from error
+    if not (inspect.isclass(found) and issubclass(found, Diagnostic)) or found.name != name:
+        raise SpecError(
+            f"The diagnostic {name!r} is registered as {known[name]!r}; expected a subclass of "
+            f"wheresight.probes.diagnostic.Diagnostic with name = {name!r}."
+        )
+    return found
+
+
+def diagnostic(spec: str) -> Diagnostic:
+    """Read `name:param=value,param=value`, the grammar of interventions without `+`.
+
+    Raises:
+        SpecError: what was given, what was expected, what to do.
+    """
+    return read_part(spec, spec, "diagnostic", diagnostic_class)
+
+
+def diagnostics(
+    specs: Sequence[str], *, items: int | None = None, protocol: str | None = None
+) -> list[Diagnostic]:
+    """Read several, or all with their defaults where none is given.
+
+    Args:
+        specs: as `diagnostic` reads them; each name at most once.
+        items, protocol: given to every diagnostic that has such an option and does not set it.
+
+    Raises:
+        SpecError: also if a name is given twice.
+    """
+    chosen = list(specs) or list(known_diagnostics())
+    found: list[Diagnostic] = []
+    for spec in chosen:
+        tool = diagnostic(spec)
+        if any(tool.name == other.name for other in found):
+            raise SpecError(
+                f"The diagnostic {tool.name!r} is asked for twice. Name each once, or use one "
+                "output folder for each set of options."
+            )
+        written = {part.partition("=")[0].strip() for part in spec.partition(":")[2].split(",")}
+        given = {"items": items, "protocol": protocol}
+        more = {
+            name: value
+            for name, value in given.items()
+            if value is not None and name in tool.parameters() and name not in written
+        }
+        found.append(build(type(tool), {**tool.values(), **more}, "diagnostic") if more else tool)
+    return found

@@ -1,0 +1,384 @@
+"""One call from a model's name to a page of diagnostics: plan, resume, measure, find, draw.
+
+DIR/diagnose.json     the last request: configuration, diagnostics, names of their records
+DIR/records/*.parquet one file for each diagnostic and intervention (`diagnostic_records`)
+DIR/findings.json, diagnostics.html, figures/    made from the records; can be made again
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from wheresight.errors import RunError, SpecError
+from wheresight.interventions.host import Host, refuse_unhosted
+from wheresight.interventions.spec import canonical, parse
+from wheresight.probes.bench import Bench
+from wheresight.probes.diagnostic import Context, Diagnostic, Finding, Records
+from wheresight.probes.grid import GridProbe, GridSettings
+from wheresight.probes.registry import diagnostic, diagnostics
+from wheresight.runs import diagnostic_records as records
+from wheresight.runs.diagnosis import FILE_NAME, Diagnosed, Diagnosis, diagnosed
+from wheresight.runs.places import Place, open_place
+from wheresight.runs.progress import Progress, Silent
+from wheresight.runs.request import GridRequest, open_grid
+from wheresight.runs.results import Bootstrap, Environment
+from wheresight.runs.store import content_name
+from wheresight.runs.summarise import METHOD, check_bootstrap
+from wheresight.skeletons import CAUTION, is_skeleton
+
+if TYPE_CHECKING:
+    from wheresight.lvlm.loading import ModelCard
+    from wheresight.lvlm.scoring import Scorer
+
+MANIFEST = "diagnose.json"
+_SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class DiagnoseRequest:
+    """What `wheresight diagnose` is asked for; each field is the option of the same name.
+
+    `tools` are specs of diagnostics; none means all. `items` and `protocol` are given to every
+    diagnostic that has such an option and does not set it itself.
+    """
+
+    out: str
+    tools: tuple[str, ...] = ()
+    model: str = "pocket"
+    source: str = "pocket"
+    items: int | None = None
+    interventions: tuple[str, ...] = ("none",)
+    protocol: Literal["balanced", "paper"] | None = None
+    question: str = "paper"
+    grid: str = "3x3"
+    layout: str = "swap"
+    canvas: int | None = None
+    tile: int | None = None
+    background: str = "white"
+    seed: int = 0
+    image_column: str | None = None
+    caption_column: str | None = None
+    sample: int | None = None
+    skip_bad: bool = False
+    dtype: str = "float32"
+    device: str | None = None
+    attention: str = "sdpa"
+    batch_size: int = 64
+    replicates: int = 2000
+    trust_remote_code: bool = False
+    allow_pickle: bool = False
+
+    def grid_request(self, items: int) -> GridRequest:
+        """The grid probe that the diagnostics take their items from; it asks negatives too."""
+        shared = asdict(self)
+        for name in ("tools", "items", "protocol"):
+            del shared[name]
+        return GridRequest(**shared, items=items, protocol="balanced")
+
+
+@dataclass(frozen=True)
+class DiagnoseOutcome:
+    """Where a run ended.
+
+    Attributes:
+        diagnosis: the findings.
+        folder: the output folder or URL.
+        report: address of the page.
+        computed: how many records files were made, not found.
+    """
+
+    diagnosis: Diagnosis
+    folder: str
+    report: str
+    computed: int
+
+
+@dataclass(frozen=True)
+class _Planned:
+    """A diagnostic, its interventions with the names of their records, and those it cannot do."""
+
+    tool: Diagnostic
+    units: Mapping[str, str]
+    left_out: tuple[str, ...] = ()
+
+
+def run_diagnose(
+    request: DiagnoseRequest,
+    *,
+    command: Sequence[str] | None = None,
+    progress: Progress | None = None,
+) -> DiagnoseOutcome:
+    """Run diagnostics, or go on with them, and write records, findings.json and a page.
+
+    Raises:
+        WheresightError: what was given, what was expected, what to do; finished records are kept.
+    """
+    progress = progress or Silent()
+    check_bootstrap(request.replicates)
+    tools = diagnostics(request.tools, items=request.items, protocol=request.protocol)
+    if not request.interventions:
+        raise RunError("No intervention was given; expected at least one, such as none or bapa.")
+    specs = list(dict.fromkeys(canonical(spec) for spec in request.interventions))
+    place = open_place(request.out)
+    place.refuse_file()
+    grid = request.grid_request(max(1, *(tool.wants() for tool in tools)))
+    card, probe = open_grid(grid, progress)
+    host = card.host(request.attention)
+    named = bool(request.tools)
+    planned, left_out = [], []
+    for tool in tools:
+        reason = tool.refuses(host)
+        if reason and named:
+            raise SpecError(f"The diagnostic {tool.name!r} cannot be run on this model. {reason}")
+        if reason:
+            left_out.append(f"{tool.name}: {reason}")
+            progress.say(f"Leaving out {tool.name}: {reason}")
+            continue
+        planned.append(_plan(tool, specs, host, probe, named, progress))
+    said = shlex.join(command) if command else repr(request)
+    with place.hold(content_name({"diagnose": said}), "0") as alone:
+        if alone:
+            place.clear()
+        manifest = _manifest(request, probe.settings, planned, left_out, said, _noted(place))
+        _write_json(place, MANIFEST, manifest)
+        todo = [
+            (plan.tool, spec, unit)
+            for plan in planned
+            for spec, unit in plan.units.items()
+            if records.find(place, plan.tool, unit) is None
+        ]
+        count = sum(len(plan.units) for plan in planned)
+        progress.say(
+            f"{len(planned)} diagnostics, {count} records files (one for each diagnostic and "
+            f"intervention); {count - len(todo)} are there"
+        )
+        if todo:
+            scorer, environment = _load(request, card, probe, todo, progress)
+            manifest["environment"] = environment
+            _write_json(place, MANIFEST, manifest)
+            _measure(place, probe, scorer, todo, request.seed, progress)
+        diagnosis, page = write_findings(place, progress)
+    return DiagnoseOutcome(diagnosis, place.name, page, len(todo))
+
+
+def holds_diagnoses(where: str) -> bool:
+    """Was this folder written by `wheresight diagnose`?"""
+    return MANIFEST in open_place(where).names()
+
+
+def redraw(
+    where: str, *, replicates: int | None = None, progress: Progress | None = None
+) -> tuple[Diagnosis, str]:
+    """Make findings.json and the page again from a folder's records; no model is needed."""
+    place = open_place(where)
+    with place.hold("redraw", "0"):
+        return write_findings(place, progress or Silent(), replicates)
+
+
+def write_findings(
+    place: Place, progress: Progress, replicates: int | None = None
+) -> tuple[Diagnosis, str]:
+    """Compute findings.json from the records that the manifest names, and draw the page.
+
+    Returns the findings and the page's address.
+    """
+    from wheresight.report.diagnostics.build import write_page
+
+    manifest = _read_manifest(place)
+    settings = GridSettings.model_validate(manifest["configuration"])
+    context = Context(
+        settings=settings,
+        replicates=replicates or manifest["replicates"],
+        seed=settings.seed,
+    )
+    entries: list[Diagnosed] = []
+    drawn: list[tuple[Diagnostic, dict[str, Records], list[Finding]]] = []
+    for entry in manifest["diagnostics"]:
+        tool = diagnostic(entry["spec"])
+        progress.say(f"Computing intervals and drawing: {tool.name}")
+        found = {spec: records.read(place, tool, unit) for spec, unit in entry["units"].items()}
+        tables = {spec: table for spec, (_, table) in found.items()}
+        findings = tool.findings(tables, context) if tables else []
+        files = {spec: name for spec, (name, _) in found.items()}
+        entries.append(diagnosed(tool, list(tables), files, entry["left_out"], findings))
+        drawn.append((tool, tables, findings))
+    environment = manifest["environment"]
+    diagnosis = Diagnosis(
+        schema_version=1,
+        command=manifest["command"],
+        configuration=manifest["configuration"],
+        environment=Environment.model_validate(environment) if environment else None,
+        bootstrap=Bootstrap(
+            replicates=context.replicates, seed=context.seed, level=context.level, cluster="key",
+            clusters=_clusters(drawn), method=METHOD,
+        ),
+        diagnostics=entries,
+        left_out=manifest["left_out"],
+        caution=CAUTION if is_skeleton(settings.model) else None,
+    )  # fmt: skip
+    with place.folder() as folder:
+        place.write(FILE_NAME, (diagnosis.model_dump_json(indent=2) + "\n").encode())
+        page = write_page(folder, diagnosis, drawn, context)
+    return diagnosis, place.uri(page)
+
+
+def _clusters(drawn: Sequence[tuple[Diagnostic, Mapping[str, Records], object]]) -> int:
+    """Key pictures in all records together."""
+    keys = {
+        str(key)
+        for _, tables, _ in drawn
+        for table in tables.values()
+        for key in table.get("key", ())
+    }
+    return len(keys)
+
+
+def _plan(
+    tool: Diagnostic,
+    specs: Sequence[str],
+    host: Host,
+    probe: GridProbe,
+    named: bool,
+    progress: Progress,
+) -> _Planned:
+    """Check every spec that a diagnostic will run the model under, and name its records.
+
+    Raises:
+        SpecError: if it was asked for by name and cannot be run under one of them.
+    """
+    units, left_out = {}, []
+    for spec in ["none"] if tool.once else specs:
+        try:
+            for used in tool.specs(spec):
+                refuse_unhosted(parse(used), host)
+        except SpecError as error:
+            if named:
+                raise
+            left_out.append(f"{spec}: {error}")
+            progress.say(f"Leaving out {tool.name} under {spec}: {error}")
+            continue
+        units[spec] = records.unit_name(tool, spec, probe)
+    return _Planned(tool, units, tuple(left_out))
+
+
+def _load(
+    request: DiagnoseRequest,
+    card: ModelCard,
+    probe: GridProbe,
+    todo: Sequence[tuple[Diagnostic, str, str]],
+    progress: Progress,
+) -> tuple[Scorer, dict[str, Any]]:
+    import torch
+
+    from wheresight.lvlm.loading import load
+    from wheresight.lvlm.scoring import Scorer
+
+    probe.check_pictures(probe.items[: max(tool.wants() for tool, _, _ in todo)])
+    progress.say(f"Loading {request.model}")
+    lvlm = load(
+        card,
+        dtype=request.dtype,
+        device=request.device,
+        attention=request.attention,
+        trust_remote_code=request.trust_remote_code,
+        allow_pickle=request.allow_pickle,
+    )
+    hardware = {"device": str(lvlm.device), "threads": torch.get_num_threads()}
+    environment = Environment.capture(seeds={"run": request.seed}, hardware=hardware)
+    return Scorer(lvlm, batch_size=request.batch_size), environment.model_dump(mode="json")
+
+
+def _measure(
+    place: Place,
+    probe: GridProbe,
+    scorer: Scorer,
+    todo: Sequence[tuple[Diagnostic, str, str]],
+    seed: int,
+    progress: Progress,
+) -> None:
+    for number, (tool, spec, unit) in enumerate(todo, 1):
+        under = "" if tool.once else f" under {spec}"
+        progress.say(f"{number} of {len(todo)}: {tool.name}{under}")
+        items = tuple(probe.items[: tool.wants()])
+        bench = Bench(scorer, probe, items, spec, seed)
+        progress.start(tool.steps(bench), 0, tool.unit)
+        try:
+            columns = tool.measure(bench, progress.advance)
+        finally:
+            progress.stop()
+        records.write(place, tool, unit, columns)
+
+
+def _manifest(
+    request: DiagnoseRequest,
+    settings: GridSettings,
+    planned: Sequence[_Planned],
+    left_out: Sequence[str],
+    command: str,
+    environment: dict[str, Any] | None,
+) -> dict[str, Any]:
+    return {
+        "schema_version": _SCHEMA,
+        "command": command,
+        "configuration": settings.model_dump(mode="json"),
+        "replicates": request.replicates,
+        "diagnostics": [
+            {
+                "spec": str(plan.tool),
+                "options": plan.tool.to_json()["params"],
+                "units": dict(plan.units),
+                "left_out": list(plan.left_out),
+            }
+            for plan in planned
+        ],
+        "left_out": list(left_out),
+        "environment": environment,
+    }
+
+
+def _noted(place: Place) -> dict[str, Any] | None:
+    """The environment of what is there already.
+
+    Raises:
+        RunError: if the folder holds something else.
+    """
+    held = place.names()
+    if MANIFEST in held:
+        environment: dict[str, Any] | None = _read_manifest(place)["environment"]
+        return environment
+    if any(not name.startswith(".") for name in held):
+        raise RunError(
+            f"The output folder {place.name!r} is not empty and holds no diagnostics of "
+            "wheresight. Choose an empty or new folder for --out."
+        )
+    return None
+
+
+def _read_manifest(place: Place) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = json.loads(place.read(MANIFEST))
+        version = found["schema_version"]
+    except FileNotFoundError:
+        raise RunError(
+            f"{place.name!r} holds no diagnostics (there is no {MANIFEST}). Expected a folder that "
+            "`wheresight diagnose --out DIR` wrote."
+        ) from None
+    except (ValueError, KeyError, TypeError):
+        raise RunError(
+            f"{place.label(MANIFEST)!r} is damaged: it is not the JSON that wheresight writes. "
+            "The records beside it are untouched; move it away and repeat the command."
+        ) from None
+    if version != _SCHEMA:
+        raise RunError(
+            f"{place.name!r} was written with schema {version}, this wheresight reads schema "
+            f"{_SCHEMA}. Use another --out, or the version that wrote it."
+        )
+    return found
+
+
+def _write_json(place: Place, name: str, content: Mapping[str, Any]) -> None:
+    place.write(name, (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())
