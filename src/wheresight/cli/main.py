@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from wheresight.cli import diagnose, estimate, export, list_, pocket, probe, query, report
+from wheresight.cli import diagnose, estimate, evaluate, export, list_, pocket, probe, query, report
 from wheresight.errors import WheresightError
 
 app = typer.Typer(
@@ -31,6 +31,7 @@ def _root(
 
 app.command("probe")(probe.probe)
 app.command("diagnose")(diagnose.diagnose)
+app.command("evaluate")(evaluate.evaluate)
 app.command("estimate")(estimate.estimate)
 app.command("report")(report.report)
 app.command("query")(query.query)

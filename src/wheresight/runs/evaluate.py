@@ -1,0 +1,421 @@
+"""Evaluate a model on benchmarks under several interventions: resume, records, numbers.
+
+DIR/evaluate.json           the last request: configuration, benchmarks, names of their records
+DIR/records/UNIT-SHA.parquet   some questions under one intervention; UNIT says by hash what decides
+                            them, SHA is a hash of the file's bytes
+DIR/evaluation.json         every way of scoring with its interval, beside baselines; made from the
+                            records, and can be made again without the model
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from PIL import Image
+
+from wheresight.errors import RunError
+from wheresight.interventions.host import refuse_unhosted
+from wheresight.interventions.spec import canonical, parse, to_json
+from wheresight.probes.evaluate import Evaluated, evaluate, shards
+from wheresight.runs.evaluation import NUMBERS_VERSION, summarise
+from wheresight.runs.places import Place, open_place
+from wheresight.runs.progress import Progress, Silent
+from wheresight.runs.results import Environment
+from wheresight.runs.store import RECORDS, content_name
+from wheresight.runs.summarise import check_bootstrap
+from wheresight.skeletons import CAUTION, is_skeleton
+from wheresight.stimuli.benchmarks import Benchmark, Controlled, Question, open_benchmark
+
+if TYPE_CHECKING:
+    from wheresight.lvlm.loading import ModelCard
+    from wheresight.lvlm.scoring import Scorer
+
+MANIFEST = "evaluate.json"
+EVALUATION = "evaluation.json"
+_SCHEMA = 1
+_COLUMNS = pa.schema(
+    [
+        ("benchmark", pa.string()),
+        ("control", pa.string()),
+        ("question", pa.string()),
+        ("cluster", pa.string()),
+        ("category", pa.string()),
+        ("group", pa.string()),
+        ("group_size", pa.int32()),
+        ("pair", pa.string()),
+        ("prompt", pa.string()),
+        ("letters", pa.bool_()),
+        ("options", pa.list_(pa.string())),
+        ("right", pa.int32()),
+        ("present", pa.float64()),
+        ("picture", pa.string()),
+        ("intervention", pa.string()),
+        ("intervention_json", pa.string()),
+        ("logp", pa.list_(pa.float64())),
+        ("mean_logp", pa.list_(pa.float64())),
+        ("ended", pa.bool_()),
+        ("confidence", pa.float64()),
+        ("text", pa.string()),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class EvaluateRequest:
+    """What an evaluation is asked for.
+
+    Attributes:
+        out: folder or URL.
+        benchmarks: specs of benchmarks.
+        interventions: specs; the first is the one that others are compared with.
+        letters: ask for the letter of an option.
+        max_new_tokens: longest generated text; with 0 nothing is generated.
+        blind: ask about blank pictures of the same size too, under the first intervention.
+        replicates, seed: of the bootstrap.
+    """
+
+    out: str
+    benchmarks: tuple[str, ...] = ("2ds",)
+    model: str = "pocket"
+    interventions: tuple[str, ...] = ("none",)
+    letters: bool = False
+    max_new_tokens: int = 0
+    blind: bool = True
+    dtype: str = "float32"
+    device: str | None = None
+    attention: str = "sdpa"
+    batch_size: int = 64
+    replicates: int = 2000
+    seed: int = 0
+    trust_remote_code: bool = False
+    allow_pickle: bool = False
+
+
+@dataclass(frozen=True)
+class _Unit:
+    """Some questions of one benchmark under one intervention."""
+
+    name: str
+    spec: str
+    count: int
+
+
+@dataclass(frozen=True)
+class _Shard:
+    """Some questions of a benchmark with the units that are made of them."""
+
+    benchmark: Benchmark
+    control: str
+    questions: tuple[Question, ...]
+    units: tuple[_Unit, ...]
+
+
+class _Few:
+    """Some questions of a benchmark."""
+
+    def __init__(self, shard: _Shard) -> None:
+        self.name = shard.benchmark.name
+        self.fingerprint = shard.benchmark.fingerprint
+        self._shard = shard
+
+    def questions(self) -> Sequence[Question]:
+        return self._shard.questions
+
+    def picture(self, question: Question) -> Image.Image:
+        return self._shard.benchmark.picture(question)
+
+
+def run_evaluate(
+    request: EvaluateRequest,
+    *,
+    command: Sequence[str] | None = None,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Evaluate, or go on with it; write records and evaluation.json, and return what is in it.
+
+    Raises:
+        WheresightError: what was given, what was expected, what to do; finished records are kept.
+    """
+    from wheresight.lvlm.loading import check_precision, look_up
+
+    progress = progress or Silent()
+    _check(request)
+    check_precision(request.dtype, request.attention)
+    specs = list(dict.fromkeys(canonical(spec) for spec in request.interventions))
+    place = open_place(request.out)
+    place.refuse_file()
+    card = look_up(request.model, trust_remote_code=request.trust_remote_code)
+    for spec in specs:
+        refuse_unhosted(parse(spec), card.host(request.attention))
+    settings = {
+        "model": request.model,
+        "model_revision": card.revision,
+        "dtype": request.dtype,
+        "attention": request.attention,
+        "letters": request.letters,
+        "max_new_tokens": request.max_new_tokens,
+    }
+    planned = []
+    for given in dict.fromkeys(request.benchmarks):
+        progress.say(f"Opening the benchmark {given}")
+        whole = open_benchmark(fitted(given, card.picture_size))
+        planned += list(_plan(whole, "", specs, settings))
+        if request.blind:
+            planned += list(_plan(Controlled(whole, "blank"), "blank", specs[:1], settings))
+    said = shlex.join(command) if command else repr(request)
+    with place.hold(content_name({"evaluate": said}), "0") as alone:
+        if alone:
+            place.clear()
+        environment = _noted(place)
+        todo = _todo(place, planned)
+        if todo:
+            _check_pictures(todo, progress)
+            scorer, environment = _load(request, card, progress)
+        manifest = {
+            "schema_version": _SCHEMA,
+            "command": said,
+            "configuration": settings,
+            "interventions": specs,
+            "replicates": request.replicates,
+            "seed": request.seed,
+            "units": [unit.name for shard in planned for unit in shard.units],
+            "environment": environment,
+        }
+        place.write(MANIFEST, _json(manifest))
+        if todo:
+            _measure(place, scorer, planned, todo, request, progress)
+        return write_evaluation(place, progress)
+
+
+def fitted(spec: str, picture_size: int | None) -> str:
+    """A spec of localisation with the canvas that the grid probe would show this model."""
+    before, _, options = spec.partition("#")
+    named = {piece.partition("=")[0] for piece in options.split(",")}
+    if before.partition(":")[0] != "localisation" or picture_size is None or "canvas" in named:
+        return spec
+    grid = next((p.partition("=")[2] for p in options.split(",") if p.startswith("grid=")), "3x3")
+    longer = max(int(side) for side in grid.lower().split("x") if side.strip().isdigit())
+    added = f"canvas={picture_size}"
+    if "tile" not in named and "layout=insert" not in options:
+        added += f",tile={picture_size // max(1, longer)}"
+    return f"{before}#{options + ',' if options else ''}{added}"
+
+
+def write_evaluation(
+    place: Place, progress: Progress, replicates: int | None = None
+) -> dict[str, Any]:
+    """Compute evaluation.json from the records that the manifest names; no model is needed."""
+    manifest = _read_manifest(place)
+    progress.say("Computing intervals")
+    records = [record for name in manifest["units"] for record in _read(place, name)]
+    found = {
+        "schema_version": NUMBERS_VERSION,
+        "command": manifest["command"],
+        "configuration": manifest["configuration"],
+        "environment": manifest["environment"],
+        "bootstrap": {
+            "replicates": replicates or manifest["replicates"],
+            "seed": manifest["seed"],
+            "cluster": "source picture or set",
+        },
+        "benchmarks": summarise(
+            records,
+            manifest["interventions"],
+            replicates=replicates or manifest["replicates"],
+            seed=manifest["seed"],
+        ),
+        "caution": CAUTION if is_skeleton(manifest["configuration"]["model"]) else None,
+    }
+    place.write(EVALUATION, _json(found))
+    return found
+
+
+def _check(request: EvaluateRequest) -> None:
+    check_bootstrap(request.replicates)
+    if not request.interventions or not request.benchmarks:
+        raise RunError(
+            "No intervention or no benchmark was given; expected at least one of each, such as "
+            "none and 2ds."
+        )
+    if request.max_new_tokens < 0:
+        raise RunError(
+            f"{request.max_new_tokens} new tokens were asked for; expected 0 (generate nothing) or "
+            "more."
+        )
+
+
+def _plan(
+    benchmark: Benchmark, control: str, specs: Sequence[str], settings: Mapping[str, Any]
+) -> Iterator[_Shard]:
+    for questions in shards(benchmark.questions()):
+        units = []
+        for spec in specs:
+            decides = {
+                "schema": _SCHEMA,
+                "settings": dict(settings),
+                "benchmark": benchmark.name,
+                "fingerprint": benchmark.fingerprint,
+                "control": control,
+                "questions": [q.id for q in questions],
+                "intervention": json.dumps(to_json(spec), sort_keys=True),
+            }
+            units.append(_Unit(content_name(decides), spec, len(questions)))
+        yield _Shard(benchmark, control, tuple(questions), tuple(units))
+
+
+def _todo(place: Place, planned: Sequence[_Shard]) -> list[_Shard]:
+    found = []
+    for shard in planned:
+        units = tuple(unit for unit in shard.units if _find(place, unit.name) is None)
+        if units:
+            found.append(_Shard(shard.benchmark, shard.control, shard.questions, units))
+    return found
+
+
+def _check_pictures(todo: Sequence[_Shard], progress: Progress) -> None:
+    """Look at every picture once, so that a bad one is found before a model loads."""
+    progress.say("Looking at the pictures")
+    seen: set[tuple[str, str]] = set()
+    for shard in todo:
+        for question in shard.questions:
+            name = (shard.benchmark.name, question.picture)
+            if name not in seen:
+                seen.add(name)
+                shard.benchmark.picture(question)
+
+
+def _load(
+    request: EvaluateRequest, card: ModelCard, progress: Progress
+) -> tuple[Scorer, dict[str, Any]]:
+    import torch
+
+    from wheresight.lvlm.loading import load
+    from wheresight.lvlm.scoring import Scorer
+
+    progress.say(f"Loading {request.model}")
+    lvlm = load(
+        card,
+        dtype=request.dtype,
+        device=request.device,
+        attention=request.attention,
+        trust_remote_code=request.trust_remote_code,
+        allow_pickle=request.allow_pickle,
+    )
+    hardware = {"device": str(lvlm.device), "threads": torch.get_num_threads()}
+    environment = Environment.capture(seeds={"run": request.seed}, hardware=hardware)
+    return Scorer(lvlm, batch_size=request.batch_size), environment.model_dump(mode="json")
+
+
+def _measure(
+    place: Place,
+    scorer: Scorer,
+    planned: Sequence[_Shard],
+    todo: Sequence[_Shard],
+    request: EvaluateRequest,
+    progress: Progress,
+) -> None:
+    total, left = (sum(u.count for s in some for u in s.units) for some in (planned, todo))
+    progress.start(total, total - left, "questions")
+    try:
+        for shard in todo:
+            found = evaluate(
+                scorer,
+                _Few(shard),
+                [unit.spec for unit in shard.units],
+                letters=request.letters,
+                max_new_tokens=request.max_new_tokens,
+                control=shard.control,
+                advance=progress.advance,
+            )
+            for unit in shard.units:
+                _write(place, unit.name, found[unit.spec])
+    finally:
+        progress.stop()
+
+
+# ---- records ----------------------------------------------------------------------------------
+
+
+def _write(place: Place, unit: str, records: Sequence[Evaluated]) -> None:
+    stream = pa.BufferOutputStream()
+    table = pa.Table.from_pylist([dict(record) for record in records], schema=_COLUMNS)
+    pq.write_table(table, stream, compression="zstd")
+    data = stream.getvalue().to_pybytes()
+    place.write(f"{RECORDS}/{unit}-{_sha(data)}.parquet", data)
+
+
+def _find(place: Place, unit: str) -> str | None:
+    """The file of a unit, if it is there and whole; a damaged one is set aside."""
+    for name in place.names(RECORDS):
+        if name.startswith(f"{unit}-") and name.endswith(".parquet"):
+            if _sha(place.read(f"{RECORDS}/{name}")) == name.removesuffix(".parquet")[-16:]:
+                return f"{RECORDS}/{name}"
+            place.move(f"{RECORDS}/{name}", f"{RECORDS}/{name}.damaged")
+    return None
+
+
+def _read(place: Place, unit: str) -> list[Evaluated]:
+    name = _find(place, unit)
+    if name is None:
+        raise RunError(
+            f"Records are missing in {place.name!r}, or damaged (unit {unit}). Repeat the command "
+            "that made them; it computes what is missing."
+        )
+    table = pq.read_table(pa.BufferReader(place.read(name)))
+    rows: list[Evaluated] = table.to_pylist()
+    return rows
+
+
+def _sha(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()[:16]
+
+
+def _noted(place: Place) -> dict[str, Any] | None:
+    """The environment of what is there already.
+
+    Raises:
+        RunError: if the folder holds something else.
+    """
+    held = place.names()
+    if MANIFEST in held:
+        environment: dict[str, Any] | None = _read_manifest(place)["environment"]
+        return environment
+    if any(not name.startswith(".") for name in held):
+        raise RunError(
+            f"The output folder {place.name!r} is not empty and holds no evaluation of wheresight. "
+            "Choose an empty or new folder for --out."
+        )
+    return None
+
+
+def _read_manifest(place: Place) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = json.loads(place.read(MANIFEST))
+        version = found["schema_version"]
+    except FileNotFoundError:
+        raise RunError(
+            f"{place.name!r} holds no evaluation (there is no {MANIFEST}). Expected a folder that "
+            "an evaluation was written into."
+        ) from None
+    except (ValueError, KeyError, TypeError):
+        raise RunError(
+            f"{place.label(MANIFEST)!r} is damaged: it is not the JSON that wheresight writes. "
+            "The records beside it are untouched; move it away and repeat the command."
+        ) from None
+    if version != _SCHEMA:
+        raise RunError(
+            f"{place.name!r} was written with schema {version}, this wheresight reads schema "
+            f"{_SCHEMA}. Use another --out, or the version that wrote it."
+        )
+    return found
+
+
+def _json(content: Mapping[str, Any]) -> bytes:
+    return (json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
