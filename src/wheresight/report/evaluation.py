@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from wheresight.report.numerals import written
 from wheresight.report.texts import one_line
 
 # What each reader of answers does, in a few words.
@@ -92,17 +93,17 @@ def _lines(
 
 def _baselines(base: Mapping[str, Any]) -> str:
     found = [
-        f"guessing {_percent(base['chance'])}",
-        f"always the most frequent answer {_percent(base['majority'])}",
+        f"guessing {written(base['chance'], 'share')}",
+        f"always the most frequent answer {written(base['majority'], 'share')}",
     ]
     if base["majority_by_category"] < 1:  # where it is 1, the category is the answer
-        found[-1] += f" (of each category {_percent(base['majority_by_category'])})"
+        found[-1] += f" (of each category {written(base['majority_by_category'], 'share')})"
     if base["present"] is not None:
-        found.append(f"seeing what is there but not where {_percent(base['present'])}")
+        found.append(f"seeing what is there but not where {written(base['present'], 'share')}")
     if base["blind"]:
         blind = base["blind"][0]["accuracy"]["value"]
         found.append(
-            f"this model on blank pictures, under {base['blind_under']}, {_percent(blind)}"
+            f"this model on blank pictures, under {base['blind_under']}, {written(blind, 'share')}"
         )
     return "; ".join(found)
 
@@ -110,12 +111,9 @@ def _baselines(base: Mapping[str, Any]) -> str:
 def _cell(number: Mapping[str, Any] | None, signed: bool = False) -> Text:
     if number is None or number["value"] is None:
         return Text("")
-    value = _percent(number["value"], signed)
+    value = written(number["value"], "share", signed=signed)
     if number["low"] is None:
         return Text(value)
-    ends = f" ({_percent(number['low'], signed)} to {_percent(number['high'], signed)})"
+    low, high = (written(number[end], "share", signed=signed) for end in ("low", "high"))
+    ends = f" ({low} to {high})"
     return Text.assemble(value, (ends, "dim"))
-
-
-def _percent(share: float, signed: bool = False) -> str:
-    return f"{100 * share:+.1f}" if signed else f"{100 * share:.1f}"
