@@ -43,6 +43,8 @@ def test_a_run_and_its_page_again(tmp_path: Path) -> None:
         (("--tool", "erazure"), "Unknown diagnostic 'erazure'. Did you mean 'erasure'?"),
         (("--tool", "erasure:masks=1"), "expected a whole number from 2 to 128"),
         (("--tool", "psi", "-i", "bappa"), "Unknown intervention 'bappa'"),
+        (("--tool", "psi", "-b", "3ds"), "Unknown benchmark '3ds'"),
+        (("--tool", "norms", "-b", "2ds"), "no diagnostic that was asked for takes one"),
     ],
 )
 def test_bad_input_is_one_sentence(

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from wheresight.probes.bench import Bench
-from wheresight.probes.benchmark import Posed, _chunks, ask
+from wheresight.probes.benchmark import Posed, ask, chunks
 
 
 @settings(max_examples=40, deadline=None)
@@ -20,7 +20,7 @@ def test_portions_keep_order_and_pictures_whole(sizes: list[int], size: int) -> 
     for number, count in enumerate(sizes):
         show = (lambda n: lambda: Image.new("RGB", (1, n + 1)))(number)
         posed += [Posed(str(number), "a", show, f"{k}", "yes") for k in range(count)]
-    found = list(_chunks(posed, size))
+    found = list(chunks(posed, 4 * size))
     assert [p for _, some in found for p in some] == posed
     start = 0
     for first, some in found:

@@ -60,6 +60,7 @@ def test_findings_by_hand() -> None:
     table = {
         name: np.array(column) for name, column in zip(names, zip(*rows, strict=True), strict=True)
     }
+    table["chance"] = np.full(len(rows), 1 / 2)
     found = Compression().findings({"none": table}, Context(replicates=100))
     by = {f.name: f for f in found}
     assert by["accuracy.full"].value == pytest.approx((1 + 2 / 3) / 2)

@@ -155,6 +155,54 @@ def test_items_and_protocol_are_for_those_who_have_and_do_not_set_them() -> None
     assert {tool.name for tool in registry.diagnostics([])} == set(registry.known_diagnostics())
 
 
+def test_a_benchmark_is_for_those_who_ask_one() -> None:
+    tools = registry.diagnostics(["norms", "psi", "alignment:benchmark=own:t.csv"], benchmark="2ds")
+    assert [tool.asks_benchmark for tool in tools] == ["", "2ds", "own:t.csv"]
+    assert str(tools[1]) == "psi:benchmark=2ds"
+    with pytest.raises(SpecError, match="Those that do are alignment, psi, compression"):
+        registry.diagnostics(["norms"], benchmark="2ds")
+    with pytest.raises(SpecError, match="is given on its own, with --benchmark"):
+        registry.diagnostics(["psi:benchmark=2ds#images=2,variant=small_models"])
+
+
+def own_table(folder: Path, boxes: list[list[int]]) -> str:
+    folder.mkdir(exist_ok=True)
+    Image.new("RGB", (96, 96), "red").save(folder / "red.png")
+    rows = [
+        {"image": "red.png", "question": "What is it?", "cluster": str(n), "boxes": boxes,
+         "options": ["red", "blue"], "answer": answer}
+        for n, answer in enumerate(("red", "blue", "red"))
+    ]  # fmt: skip
+    (folder / "own.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    return f"own:{folder / 'own.jsonl'}"
+
+
+def test_questions_of_a_benchmark(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out, spec = tmp_path / "out", "2ds#images=3,variant=small_models,wording=bare"
+    tools = ("alignment", "psi:draws=1")
+    done = run_diagnose(request(out, tools=tools, benchmark=spec)).diagnosis
+    assert [entry.options["benchmark"] for entry in done.diagnostics] == [spec, spec]
+    assert done.bootstrap.clusters == 3
+    right = [f.estimate.value for e in done.diagnostics for f in e.findings
+             if f.name in ("correct", "accuracy")]  # fmt: skip
+    assert right[0] == right[1]  # both ask the same
+    assert run_diagnose(request(out, tools=tools, benchmark=spec)).computed == 0
+    monkeypatch.setattr("wheresight.lvlm.loading.load", None)
+    assert redraw(str(out))[0].diagnostics == done.diagnostics  # a spec with commas survives
+
+
+def test_a_benchmark_is_known_by_what_is_in_it(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    small = dict(tools=("alignment",), benchmark=own_table(tmp_path / "own", [[0, 0, 48, 48]]))
+    assert run_diagnose(request(out, **small)).computed == 1
+    assert run_diagnose(request(out, **small)).computed == 0
+    own_table(tmp_path / "own", [[0, 0, 96, 48]])  # nothing else has changed
+    assert run_diagnose(request(out, **small)).computed == 1
+    own_table(tmp_path / "own", [])
+    with pytest.raises(SpecError, match="'alignment' cannot be run on this benchmark. No question"):
+        run_diagnose(request(out, **small))
+
+
 def test_a_foreign_folder_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("years of work")
     with pytest.raises(RunError, match="holds no diagnostics of wheresight"):

@@ -52,6 +52,15 @@ def diagnose(
         Protocol | None,
         typer.Option(help="paper: where a paper's design differs from ours, use the paper's."),
     ] = None,
+    benchmark: Annotated[
+        str | None,
+        typer.Option(
+            "--benchmark",
+            "-b",
+            help="Ask the questions of a labelled benchmark in psi, compression and alignment, "
+            "such as 2ds#images=60,variant=small_models or own:TABLE. Default: the items.",
+        ),
+    ] = None,
     question: Annotated[
         str, typer.Option(help="paper, contains, short, or your own text with {caption}.")
     ] = "paper",

@@ -134,6 +134,17 @@ class OptionScorer:
             scorer._each_batch(encoded.rows, run)
         return [[own[i] for i in range(len(encoded.rows))] for own in found]
 
+    def single_tokens(self, options: Sequence[str]) -> dict[str, Tokens] | None:
+        """The tokens that spell each option, where logits after a prompt are all that is needed.
+
+        None where an option has more than one token or begins another.
+        """
+        wanted = _Wanted.of(self, options)
+        if wanted.chains:
+            return None
+        spelt = zip(options, wanted.spellings, strict=True)
+        return {option: tuple(ids[0] for ids in own) for option, own in spelt}
+
     def _behind(
         self,
         bodies: Sequence[Any],

@@ -1,4 +1,4 @@
-"""Ask questions of composites while the model is read: what five diagnostics have in common."""
+"""Ask questions while the model is read: what five diagnostics have in common."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 from wheresight.probes.grid import Ask, Composite
 
 if TYPE_CHECKING:
+    from wheresight.lvlm.option_scoring import OptionScores
     from wheresight.lvlm.scoring import Answer
     from wheresight.probes.bench import Bench
+    from wheresight.probes.benchmark import Posed
 
 
 @dataclass(frozen=True)
@@ -86,3 +88,75 @@ def questions_of(bench: Bench, kinds: Sequence[str]) -> int:
     """How many questions `asked` will ask."""
     composites = bench.composites(bench.items, kinds)
     return sum(len(composite.asks) for composite in composites)
+
+
+@dataclass(frozen=True)
+class AskedOptions:
+    """One question of a labelled benchmark: what was found likely, and what was read meanwhile.
+
+    Attributes:
+        posed: the question.
+        scores: of its choices.
+        kept: what the reading kept of this prompt.
+        size: width and height of the picture, pixels.
+    """
+
+    posed: Posed
+    scores: OptionScores
+    kept: Any
+    size: tuple[int, int]
+
+    @property
+    def correct(self) -> bool:
+        """True if the right choice is the likeliest."""
+        return self.posed.choices[self.scores.picked] == self.posed.right
+
+    @property
+    def margin(self) -> float:
+        """log P(right choice) - log P(likeliest other one), nats."""
+        right = self.posed.choices.index(self.posed.right)
+        others = [logp for n, logp in enumerate(self.scores.logp) if n != right]
+        return self.scores.logp[right] - max(others)
+
+    def place(self) -> dict[str, Any]:
+        """What every record begins with."""
+        return {
+            "item": self.posed.id,
+            "key": self.posed.cluster,
+            "cell": self.posed.cell,
+            "question": self.posed.kind,
+        }
+
+
+def asked_options(
+    bench: Bench,
+    reading: str,
+    posed: Sequence[Posed],
+    advance: Callable[[int], None],
+    **options: Any,
+) -> Iterator[AskedOptions]:
+    """Ask the questions of a benchmark, and read; in their order.
+
+    Args:
+        bench: what to run on, and under which intervention.
+        reading: name of the reading.
+        posed: the questions; those about one picture follow each other.
+        advance: called with the number of questions just answered.
+        options: of the reading.
+    """
+    from wheresight.lvlm.encoding import Query
+    from wheresight.lvlm.option_scoring import OptionScorer
+    from wheresight.lvlm.read import read
+    from wheresight.probes.benchmark import by_picture, chunks
+
+    scorer = OptionScorer(bench.score)
+    for _, some in chunks(posed, bench.score.batch_size):
+        queries = [
+            Query(group[0].picture(), tuple(p.text for p in group)) for group in by_picture(some)
+        ]
+        encoded = bench.score.encode(queries)
+        with read(bench.lvlm, reading, **options) as found:
+            (scores,) = scorer.score_all(encoded, [p.choices for p in some], [bench.spec])
+        for p, score, kept, row in zip(some, scores, found.prompts, encoded.rows, strict=True):
+            yield AskedOptions(p, score, kept, encoded.sizes[row.picture])
+        advance(len(some))

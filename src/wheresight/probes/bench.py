@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from wheresight.lvlm.encoding import Encoded
     from wheresight.lvlm.scoring import Scorer
     from wheresight.lvlm.wrapper import LVLM
+    from wheresight.stimuli.benchmarks.question import Benchmark
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,6 +29,7 @@ class Bench:
         items: as many items as the diagnostic wants.
         spec: canonical spec of the intervention to measure under.
         seed: of all draws.
+        benchmark: whose questions to ask instead of those about the items; None for none.
     """
 
     scorer: Scorer | None
@@ -35,6 +37,7 @@ class Bench:
     items: tuple[Item, ...]
     spec: str = "none"
     seed: int = 0
+    benchmark: Benchmark | None = None
 
     @property
     def score(self) -> Scorer:

@@ -15,6 +15,7 @@ from wheresight.probes.diagnostic import (
     CELL,
     ITEM,
     KEY,
+    PROBE,
     Column,
     Columns,
     Context,
@@ -24,7 +25,7 @@ from wheresight.probes.diagnostic import (
 )
 from wheresight.probes.findings import Findings
 from wheresight.probes.protocols import check_protocol
-from wheresight.probes.psi import question_kinds, relative
+from wheresight.probes.psi import by_answer, questions, relative
 from wheresight.statistics.clustered import Clusters
 
 if TYPE_CHECKING:
@@ -57,6 +58,8 @@ class Compression(Diagnostic):
             model's grid, or, where fewer than three are, all divisors of its shorter side.
         items: how many items, each asked about in every cell.
         protocol: `balanced` asks matched negatives too, `paper` positives alone (BaPA's).
+        benchmark: `probe` (the items, under a protocol) or a labelled benchmark's spec; one with
+            commas is given with `--benchmark`. Whole options are compared with each other.
     """
 
     name: ClassVar[str] = "compression"
@@ -66,10 +69,10 @@ class Compression(Diagnostic):
         "the count that is missed?"
     )
     reading: ClassVar[str] = (
-        "Accuracy, the mean over right answers of Yes and of No, against the number of distinct "
-        "image tokens. One line is for fewer tokens, the other for as many as before with the same "
-        "detail; where they differ, count and positions matter beyond the detail. The dashed line "
-        "is guessing."
+        "Accuracy, the mean over right answers of Yes and of No (of a benchmark whose questions "
+        "have different options, plain accuracy), against the number of distinct image tokens. One "
+        "line is for fewer tokens, the other for as many as before with the same detail; where "
+        "they differ, count and positions matter beyond the detail. The dashed line is guessing."
     )
     caveats: ClassVar[tuple[str, ...]] = (
         "Averaged tokens are out of distribution: a model trained with them may do far better.",
@@ -84,10 +87,15 @@ class Compression(Diagnostic):
         "cell": CELL,
         "question": Column("string", "Kind of question."),
         "expected": Column("string", "The right answer."),
+        "chance": Column("float64", "Chance of guessing it among the choices."),
         "way": Column("string", "full, pool or broadcast."),
         "side": Column("int32", "Cells along each side after pooling; 0 for full."),
         "tokens": Column("int32", "Distinct image tokens of the first picture."),
-        "right": Column("bool", "Whether the likeliest first token spells the right answer."),
+        "right": Column(
+            "bool",
+            "Whether the likeliest first token spells the right answer; of a benchmark, whether "
+            "the right option is the likeliest.",
+        ),
         "logp": Column("float64", "Log-probability of the right answer, nats."),
     }
     drawing: ClassVar[str] = "wheresight.report.diagnostics.compression:pictures"
@@ -95,6 +103,7 @@ class Compression(Diagnostic):
     sides: str = "auto"
     items: int = 24
     protocol: str = "balanced"
+    benchmark: str = PROBE
 
     def __post_init__(self) -> None:
         whole_number(self.name, "items", self.items, 1, 1_000_000)
@@ -135,7 +144,7 @@ class Compression(Diagnostic):
 
     def steps(self, bench: Bench) -> int:
         """Answers under all conditions."""
-        posed = self._posed(bench)
+        posed = questions(bench, self.protocol)
         tokens = image_of(bench, posed[0])
         return len(posed) * (1 + len(WAYS) * len(self.chosen(tokens.height, tokens.width)))
 
@@ -144,7 +153,7 @@ class Compression(Diagnostic):
         from wheresight.interventions.features.pooling import pooled
         from wheresight.probes.benchmark import ask
 
-        posed = self._posed(bench)
+        posed = questions(bench, self.protocol)
         tokens = image_of(bench, posed[0])
         conditions = {(FULL, 0): canonical(bench.spec)} | {
             (way, side): canonical([bench.spec, more.format(side=side)])
@@ -152,25 +161,21 @@ class Compression(Diagnostic):
             for way, more in WAYS.items()
         }
         names = {f"{way}/{side}": spec for (way, side), spec in conditions.items()}
-        answers = ask(bench.score, posed, names, advance=advance)
+        options = bench.benchmark is not None
+        answers = ask(bench.score, posed, names, options=options, advance=advance)
         found: dict[str, list[Any]] = {name: [] for name in self.columns}
         for (way, side), answered in zip(conditions, answers.values(), strict=True):
             left = tokens if side == 0 else pooled(tokens, side)
             for n, p in enumerate(posed):
                 row = {
                     "item": p.id, "key": p.cluster, "cell": p.cell, "question": p.kind,
-                    "expected": p.right, "way": way, "side": side,
+                    "expected": p.right, "chance": 1 / len(p.choices), "way": way, "side": side,
                     "tokens": left.count - left.hidden,
                     "right": bool(answered.right[n]), "logp": float(answered.logp[n]),
                 }  # fmt: skip
                 for column, value in row.items():
                     found[column].append(value)
         return found
-
-    def _posed(self, bench: Bench) -> list[Posed]:
-        from wheresight.probes.benchmark import probe_questions
-
-        return probe_questions(bench, bench.items, question_kinds(self.protocol))
 
     def findings(self, tables: Mapping[str, Records], context: Context) -> list[Finding]:
         """Accuracy at each count, the paper's relative loss, and pool against broadcast."""
@@ -181,8 +186,7 @@ class Compression(Diagnostic):
                 table["key"][full],
                 replicates=context.replicates, level=context.level, seed=context.seed,
             )  # fmt: skip
-            answers = sorted(set(table["expected"]))
-            one_hot = np.stack([table["expected"][full] == a for a in answers], axis=1)
+            one_hot = by_answer(table["expected"][full], table["chance"][full])
 
             def accuracy(right: np.ndarray, one_hot: np.ndarray = one_hot) -> np.ndarray:
                 """What the mean accuracy over right answers is made of, (Q, A, 2)."""

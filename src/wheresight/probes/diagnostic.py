@@ -20,7 +20,8 @@ and where it was published, its fields are its options. It knows nothing of file
         ...
         items: int = 8
 
-        def measure(self, bench, advance):
+        @abstractmethod
+    def measure(self, bench, advance):
             for item in bench.items:
                 ...
                 advance(1)
@@ -29,6 +30,7 @@ and where it was published, its fields are its options. It knows nothing of file
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
     from wheresight.interventions.host import Host
     from wheresight.probes.bench import Bench
     from wheresight.probes.grid import GridSettings
+    from wheresight.stimuli.benchmarks.question import Benchmark
 
 # Columns of equal length by name. A column of lists is an array (rows, n), or, where lengths
 # differ, an array of objects with one array a row. Texts are arrays of objects.
@@ -60,6 +63,9 @@ class Column(NamedTuple):
     kind: str
     meaning: str
 
+
+# The value of an option `benchmark` that asks about the bench's own items.
+PROBE = "probe"
 
 # What nearly every diagnostic's records begin with.
 ITEM = Column("string", "Id of the item.")
@@ -117,12 +123,13 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Diagnostic(WithParameters):
+class Diagnostic(WithParameters, ABC):
     """An experiment. Subclasses set the class attributes and write the three methods.
 
     A field called `items` says how many items of the bench it wants, one called `protocol` is
-    `balanced` or `paper`: `--items` and `--protocol` of the command line set them for every
-    diagnostic that has them.
+    `balanced` or `paper`, one called `benchmark` is PROBE or the spec of a labelled benchmark:
+    `--items`, `--protocol` and `--benchmark` of the command line set them for every diagnostic that
+    has them.
 
     Attributes:
         name: how a spec calls it.
@@ -157,6 +164,16 @@ class Diagnostic(WithParameters):
         """
         return None
 
+    def refuses_benchmark(self, benchmark: Benchmark) -> str | None:
+        """One sentence on why it cannot ask a benchmark's questions, or None; as `refuses`."""
+        return None
+
+    @property
+    def asks_benchmark(self) -> str:
+        """The spec of the benchmark whose questions it asks; empty where it asks about items."""
+        spec = str(getattr(self, "benchmark", PROBE))
+        return "" if spec == PROBE else spec
+
     def specs(self, intervention: str) -> tuple[str, ...]:
         """Every spec it will run the model under where this intervention is asked for.
 
@@ -166,12 +183,13 @@ class Diagnostic(WithParameters):
 
     def wants(self) -> int:
         """How many items of the bench it needs."""
-        return int(getattr(self, "items", 0))
+        return 0 if self.asks_benchmark else int(getattr(self, "items", 0))
 
+    @abstractmethod
     def steps(self, bench: Bench) -> int:
         """How often `advance` will have counted in `measure`, in its `unit`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def measure(self, bench: Bench, advance: Callable[[int], None]) -> Columns:
         """Run the experiment under `bench.spec` and return its records, one row each.
 
@@ -185,8 +203,8 @@ class Diagnostic(WithParameters):
         Returns:
             The columns that `columns` names.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def findings(self, tables: Mapping[str, Records], context: Context) -> list[Finding]:
         """What the records say, from them alone.
 
@@ -195,4 +213,3 @@ class Diagnostic(WithParameters):
                 is the one that others are compared with. With `once` there is one, under `none`.
             context: of the run.
         """
-        raise NotImplementedError

@@ -14,6 +14,7 @@ from wheresight.probes.diagnostic import (
     CELL,
     ITEM,
     KEY,
+    PROBE,
     Column,
     Columns,
     Context,
@@ -27,6 +28,7 @@ from wheresight.statistics.clustered import Clusters, Drawn
 
 if TYPE_CHECKING:
     from wheresight.probes.bench import Bench
+    from wheresight.probes.benchmark import Posed
 
 REFERENCE, BLIND = "as it is", "blind"
 # What is done to the image tokens: name, what is added to the intervention, and whether it draws.
@@ -69,15 +71,18 @@ class Psi(Diagnostic):
     reversed`), with content and causal order in place, separates the ids from the causal rank.
     `blind` shows an empty canvas: what is right without any picture cannot hang on places.
 
-    Drawn permutations are averaged over `draws` seeds. The benchmark here is the grid probe's own
-    questions; `wheresight.probes.benchmark.ask` takes any pictures with questions and right
-    answers.
+    Drawn permutations are averaged over `draws` seeds. The benchmark is the grid probe's own
+    questions or any labelled one. Of such a one whole options are compared with each other, and
+    accuracies of right answers are averaged only if all questions have the same options; else A is
+    the plain accuracy, since no constant answer is possible.
 
     Parameters:
         draws: K, seeded permutations for each question.
         side: of a block, in tokens.
         items: how many items, each asked about in every cell.
         protocol: `balanced` asks matched negatives too, `paper` positives alone (BaPA's).
+        benchmark: `probe` (the items, under a protocol) or a labelled benchmark's spec; one with
+            commas is given with `--benchmark`.
     """
 
     name: ClassVar[str] = "psi"
@@ -110,7 +115,11 @@ class Psi(Diagnostic):
         "chance": Column("float64", "Chance of guessing it among the choices."),
         "condition": Column("string", "What was done to the image tokens."),
         "draw": Column("int32", "Seed of the draw; -1 where nothing is drawn."),
-        "right": Column("bool", "Whether the likeliest first token spells the right answer."),
+        "right": Column(
+            "bool",
+            "Whether the likeliest first token spells the right answer; of a benchmark, whether "
+            "the right option is the likeliest.",
+        ),
         "logp": Column("float64", "Log-probability of the right answer, nats."),
         "kl": Column("float64", "KL from the undisturbed next-token distribution, nats."),
     }
@@ -120,6 +129,7 @@ class Psi(Diagnostic):
     side: int = 2
     items: int = 16
     protocol: str = "balanced"
+    benchmark: str = PROBE
 
     def __post_init__(self) -> None:
         whole_number(self.name, "draws", self.draws, 1, 1000)
@@ -142,23 +152,23 @@ class Psi(Diagnostic):
 
     def steps(self, bench: Bench) -> int:
         """Answers under all conditions, blind ones too."""
-        asked = sum(
-            len(c.asks) for c in bench.composites(bench.items, question_kinds(self.protocol))
-        )
-        return asked * (len(self.conditions(bench.spec, bench.seed)) + 1)
+        conditions = len(self.conditions(bench.spec, bench.seed)) + 1
+        return conditions * len(questions(bench, self.protocol))
 
     def measure(self, bench: Bench, advance: Callable[[int], None]) -> Columns:
         """Return one row a question, condition and draw."""
-        from wheresight.probes.benchmark import ask, probe_questions
+        from wheresight.probes.benchmark import ask
 
         conditions = self.conditions(bench.spec, bench.seed)
-        posed = probe_questions(bench, bench.items, question_kinds(self.protocol))
+        posed = questions(bench, self.protocol)
+        options = bench.benchmark is not None
         names = {"/".join(map(str, key)): spec for key, spec in conditions.items()}
-        answers = list(ask(bench.score, posed, names, advance=advance).values())
+        answers = list(ask(bench.score, posed, names, options=options, advance=advance).values())
         without = ask(
             bench.score,
             posed,
             {BLIND: bench.spec},
+            options=options,
             blank=True,
             background=bench.probe.settings.background,
             advance=advance,
@@ -190,8 +200,7 @@ class Psi(Diagnostic):
                 table["key"][whole],
                 replicates=context.replicates, level=context.level, seed=context.seed,
             )  # fmt: skip
-            answers = sorted(set(table["expected"]))
-            one_hot = np.stack([table["expected"][whole] == a for a in answers], axis=1)
+            one_hot = by_answer(table["expected"][whole], table["chance"][whole])
             base = disturbed(table, REFERENCE)
             accuracy = clusters.mean(base["right"])
             findings.add("accuracy", "Accuracy, tokens as they are", accuracy, spec, unit="share")
@@ -233,6 +242,31 @@ def moved(condition: str) -> str:
     if condition == BLIND:
         return "no picture"
     return condition if condition in IDS else f"content: {condition}"
+
+
+def questions(bench: Bench, protocol: str) -> list[Posed]:
+    """What to ask: the benchmark's questions, or those about the items under a protocol."""
+    from wheresight.probes.benchmark import labelled_questions, probe_questions
+
+    if bench.benchmark is not None:
+        return labelled_questions(bench.benchmark)
+    return probe_questions(bench, bench.items, question_kinds(protocol))
+
+
+def by_answer(expected: np.ndarray, chance: np.ndarray) -> np.ndarray:
+    """Which of A right answers each question has, (Q, A); one column where options differ.
+
+    Where there are more right answers than a question has options, not all have the same ones.
+
+    >>> by_answer(np.array(["left", "right"]), np.full(2, 1 / 2)).shape
+    (2, 2)
+    >>> by_answer(np.array(["red", "blue", "left"]), np.full(3, 1 / 2)).shape
+    (3, 1)
+    """
+    answers = sorted(set(expected))
+    if len(answers) > round(1 / float(np.max(chance))):
+        return np.ones((len(expected), 1), dtype=bool)
+    return np.stack([expected == answer for answer in answers], axis=1)
 
 
 def question_kinds(protocol: str) -> tuple[str, ...]:

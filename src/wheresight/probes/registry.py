@@ -5,8 +5,9 @@ from __future__ import annotations
 import functools
 import importlib
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import entry_points
+from typing import Any
 
 from wheresight.errors import SpecError, unknown_name
 from wheresight.interventions.spec import build, read_part
@@ -84,20 +85,36 @@ def diagnostic(spec: str) -> Diagnostic:
     Raises:
         SpecError: what was given, what was expected, what to do.
     """
-    return read_part(spec, spec, "diagnostic", diagnostic_class)
+    try:
+        return read_part(spec, spec, "diagnostic", diagnostic_class)
+    except SpecError as error:
+        if "," in spec.partition("benchmark=")[2].partition("#")[2]:
+            hint = "A benchmark with a comma in its spec is given on its own, with --benchmark."
+            raise SpecError(f"{error} {hint}") from None
+        raise
+
+
+def diagnostic_of(name: str, options: Mapping[str, Any]) -> Diagnostic:
+    """Make one from its name and its options' values, as `to_json` writes them."""
+    return build(diagnostic_class(name), options, "diagnostic")
 
 
 def diagnostics(
-    specs: Sequence[str], *, items: int | None = None, protocol: str | None = None
+    specs: Sequence[str],
+    *,
+    items: int | None = None,
+    protocol: str | None = None,
+    benchmark: str | None = None,
 ) -> list[Diagnostic]:
     """Read several, or all with their defaults where none is given.
 
     Args:
         specs: as `diagnostic` reads them; each name at most once.
-        items, protocol: given to every diagnostic that has such an option and does not set it.
+        items, protocol, benchmark: given to every diagnostic that has such an option and does not
+            set it.
 
     Raises:
-        SpecError: also if a name is given twice.
+        SpecError: also if a name is given twice, or none of them takes the benchmark.
     """
     chosen = list(specs) or list(known_diagnostics())
     found: list[Diagnostic] = []
@@ -109,11 +126,17 @@ def diagnostics(
                 "output folder for each set of options."
             )
         written = {part.partition("=")[0].strip() for part in spec.partition(":")[2].split(",")}
-        given = {"items": items, "protocol": protocol}
+        given = {"items": items, "protocol": protocol, "benchmark": benchmark}
         more = {
             name: value
             for name, value in given.items()
             if value is not None and name in tool.parameters() and name not in written
         }
         found.append(build(type(tool), {**tool.values(), **more}, "diagnostic") if more else tool)
+    if benchmark is not None and not any("benchmark" in tool.parameters() for tool in found):
+        able = [n for n in known_diagnostics() if "benchmark" in diagnostic_class(n).parameters()]
+        raise SpecError(
+            f"The benchmark {benchmark!r} was given, and no diagnostic that was asked for takes "
+            f"one. Those that do are {', '.join(able)}."
+        )
     return found

@@ -11,7 +11,7 @@ import json
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from wheresight.errors import RunError, SpecError
 from wheresight.interventions.host import Host, refuse_unhosted
@@ -19,9 +19,10 @@ from wheresight.interventions.spec import canonical, parse
 from wheresight.probes.bench import Bench
 from wheresight.probes.diagnostic import Context, Diagnostic, Finding, Records
 from wheresight.probes.grid import GridProbe, GridSettings
-from wheresight.probes.registry import diagnostic, diagnostics
+from wheresight.probes.registry import diagnostic_of, diagnostics
 from wheresight.runs import diagnostic_records as records
 from wheresight.runs.diagnosis import FILE_NAME, Diagnosed, Diagnosis, diagnosed
+from wheresight.runs.evaluate import fitted
 from wheresight.runs.places import Place, open_place
 from wheresight.runs.progress import Progress, Silent
 from wheresight.runs.request import GridRequest, open_grid
@@ -29,6 +30,7 @@ from wheresight.runs.results import Bootstrap, Environment
 from wheresight.runs.store import content_name
 from wheresight.runs.summarise import METHOD, check_bootstrap
 from wheresight.skeletons import CAUTION, is_skeleton
+from wheresight.stimuli.benchmarks import Benchmark, open_benchmark
 
 if TYPE_CHECKING:
     from wheresight.lvlm.loading import ModelCard
@@ -42,8 +44,8 @@ _SCHEMA = 1
 class DiagnoseRequest:
     """What `wheresight diagnose` is asked for; each field is the option of the same name.
 
-    `tools` are specs of diagnostics; none means all. `items` and `protocol` are given to every
-    diagnostic that has such an option and does not set it itself.
+    `tools` are specs of diagnostics; none means all. `items`, `protocol` and `benchmark` are
+    given to every diagnostic that has such an option and does not set it itself.
     """
 
     out: str
@@ -53,6 +55,7 @@ class DiagnoseRequest:
     items: int | None = None
     interventions: tuple[str, ...] = ("none",)
     protocol: Literal["balanced", "paper"] | None = None
+    benchmark: str | None = None
     question: str = "paper"
     grid: str = "3x3"
     layout: str = "swap"
@@ -75,7 +78,7 @@ class DiagnoseRequest:
     def grid_request(self, items: int) -> GridRequest:
         """The grid probe that the diagnostics take their items from; it asks negatives too."""
         shared = asdict(self)
-        for name in ("tools", "items", "protocol"):
+        for name in ("tools", "items", "protocol", "benchmark"):
             del shared[name]
         return GridRequest(**shared, items=items, protocol="balanced")
 
@@ -97,6 +100,15 @@ class DiagnoseOutcome:
     computed: int
 
 
+class _Todo(NamedTuple):
+    """Records to make: of a diagnostic, under an intervention, called by a unit's name."""
+
+    tool: Diagnostic
+    spec: str
+    unit: str
+    benchmark: Benchmark | None
+
+
 @dataclass(frozen=True)
 class _Planned:
     """A diagnostic, its interventions with the names of their records, and those it cannot do."""
@@ -104,6 +116,7 @@ class _Planned:
     tool: Diagnostic
     units: Mapping[str, str]
     left_out: tuple[str, ...] = ()
+    benchmark: Benchmark | None = None
 
 
 def run_diagnose(
@@ -119,7 +132,12 @@ def run_diagnose(
     """
     progress = progress or Silent()
     check_bootstrap(request.replicates)
-    tools = diagnostics(request.tools, items=request.items, protocol=request.protocol)
+    tools = diagnostics(
+        request.tools,
+        items=request.items,
+        protocol=request.protocol,
+        benchmark=request.benchmark,
+    )
     if not request.interventions:
         raise RunError("No intervention was given; expected at least one, such as none or bapa.")
     specs = list(dict.fromkeys(canonical(spec) for spec in request.interventions))
@@ -130,15 +148,19 @@ def run_diagnose(
     host = card.host(request.attention)
     named = bool(request.tools)
     planned, left_out = [], []
+    opened = _open_benchmarks(tools, card, progress)
     for tool in tools:
-        reason = tool.refuses(host)
+        benchmark = opened.get(tool.asks_benchmark)
+        reason, on = tool.refuses(host), "this model"
+        if reason is None and benchmark is not None:
+            reason, on = tool.refuses_benchmark(benchmark), "this benchmark"
         if reason and named:
-            raise SpecError(f"The diagnostic {tool.name!r} cannot be run on this model. {reason}")
+            raise SpecError(f"The diagnostic {tool.name!r} cannot be run on {on}. {reason}")
         if reason:
             left_out.append(f"{tool.name}: {reason}")
             progress.say(f"Leaving out {tool.name}: {reason}")
             continue
-        planned.append(_plan(tool, specs, host, probe, named, progress))
+        planned.append(_plan(tool, specs, host, probe, benchmark, named, progress))
     said = shlex.join(command) if command else repr(request)
     with place.hold(content_name({"diagnose": said}), "0") as alone:
         if alone:
@@ -146,7 +168,7 @@ def run_diagnose(
         manifest = _manifest(request, probe.settings, planned, left_out, said, _noted(place))
         _write_json(place, MANIFEST, manifest)
         todo = [
-            (plan.tool, spec, unit)
+            _Todo(plan.tool, spec, unit, plan.benchmark)
             for plan in planned
             for spec, unit in plan.units.items()
             if records.find(place, plan.tool, unit) is None
@@ -198,7 +220,7 @@ def write_findings(
     entries: list[Diagnosed] = []
     drawn: list[tuple[Diagnostic, dict[str, Records], list[Finding]]] = []
     for entry in manifest["diagnostics"]:
-        tool = diagnostic(entry["spec"])
+        tool = diagnostic_of(entry["spec"].partition(":")[0], entry["options"])
         progress.say(f"Computing intervals and drawing: {tool.name}")
         found = {spec: records.read(place, tool, unit) for spec, unit in entry["units"].items()}
         tables = {spec: table for spec, (_, table) in found.items()}
@@ -237,11 +259,24 @@ def _clusters(drawn: Sequence[tuple[Diagnostic, Mapping[str, Records], object]])
     return len(keys)
 
 
+def _open_benchmarks(
+    tools: Sequence[Diagnostic], card: ModelCard, progress: Progress
+) -> dict[str, Benchmark]:
+    """Open what the diagnostics ask for, by spec, each once."""
+    found: dict[str, Benchmark] = {}
+    for spec in dict.fromkeys(tool.asks_benchmark for tool in tools):
+        if spec:
+            progress.say(f"Opening the benchmark {spec}")
+            found[spec] = open_benchmark(fitted(spec, card.picture_size))
+    return found
+
+
 def _plan(
     tool: Diagnostic,
     specs: Sequence[str],
     host: Host,
     probe: GridProbe,
+    benchmark: Benchmark | None,
     named: bool,
     progress: Progress,
 ) -> _Planned:
@@ -261,15 +296,15 @@ def _plan(
             left_out.append(f"{spec}: {error}")
             progress.say(f"Leaving out {tool.name} under {spec}: {error}")
             continue
-        units[spec] = records.unit_name(tool, spec, probe)
-    return _Planned(tool, units, tuple(left_out))
+        units[spec] = records.unit_name(tool, spec, probe, benchmark)
+    return _Planned(tool, units, tuple(left_out), benchmark)
 
 
 def _load(
     request: DiagnoseRequest,
     card: ModelCard,
     probe: GridProbe,
-    todo: Sequence[tuple[Diagnostic, str, str]],
+    todo: Sequence[_Todo],
     progress: Progress,
 ) -> tuple[Scorer, dict[str, Any]]:
     import torch
@@ -277,7 +312,11 @@ def _load(
     from wheresight.lvlm.loading import load
     from wheresight.lvlm.scoring import Scorer
 
-    probe.check_pictures(probe.items[: max(tool.wants() for tool, _, _ in todo)])
+    probe.check_pictures(probe.items[: max(unit.tool.wants() for unit in todo)])
+    used = {unit.tool.asks_benchmark: unit.benchmark for unit in todo if unit.benchmark}
+    for benchmark in used.values():
+        for question in {q.picture: q for q in benchmark.questions()}.values():
+            benchmark.picture(question)  # a bad one is found before a model loads
     progress.say(f"Loading {request.model}")
     lvlm = load(
         card,
@@ -296,15 +335,15 @@ def _measure(
     place: Place,
     probe: GridProbe,
     scorer: Scorer,
-    todo: Sequence[tuple[Diagnostic, str, str]],
+    todo: Sequence[_Todo],
     seed: int,
     progress: Progress,
 ) -> None:
-    for number, (tool, spec, unit) in enumerate(todo, 1):
+    for number, (tool, spec, unit, benchmark) in enumerate(todo, 1):
         under = "" if tool.once else f" under {spec}"
         progress.say(f"{number} of {len(todo)}: {tool.name}{under}")
         items = tuple(probe.items[: tool.wants()])
-        bench = Bench(scorer, probe, items, spec, seed)
+        bench = Bench(scorer, probe, items, spec, seed, benchmark)
         progress.start(tool.steps(bench), 0, tool.unit)
         try:
             columns = tool.measure(bench, progress.advance)

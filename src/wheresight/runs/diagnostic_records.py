@@ -2,8 +2,8 @@
 
 A file is called `NAME-UNIT-SHA.parquet`: UNIT says by hash what decides its content (the meaning of
 the records, the diagnostic with every option's value, model, source, question, grid, seed, the
-items, and the intervention with every parameter's value), SHA is a hash of its bytes. So a folder
-may hold many runs and none is ever taken for another.
+items or the questions of a benchmark, and the intervention with every parameter's value), SHA is a
+hash of its bytes. So a folder may hold many runs and none is ever taken for another.
 """
 
 from __future__ import annotations
@@ -23,22 +23,28 @@ from wheresight.probes.diagnostic import Columns, Diagnostic, Records
 from wheresight.probes.grid import GridProbe
 from wheresight.runs.places import Place
 from wheresight.runs.store import RECORDS, content_name
+from wheresight.stimuli.benchmarks.question import Benchmark
 
 SCHEMA_VERSION = 1
 
 
-def unit_name(tool: Diagnostic, intervention: str, probe: GridProbe) -> str:
+def unit_name(
+    tool: Diagnostic, intervention: str, probe: GridProbe, benchmark: Benchmark | None = None
+) -> str:
     """Name the records of a diagnostic under an intervention by what decides them."""
-    return content_name(
-        {
-            "schema": SCHEMA_VERSION,
-            "diagnostic": tool.to_json(),
-            "version": tool.version,
-            "settings": probe.settings.model_dump(mode="json"),
-            "items": [astuple(item) for item in probe.items[: tool.wants()]],
-            "intervention": json.dumps(to_json(intervention), sort_keys=True),
-        }
-    )
+    decides = {
+        "schema": SCHEMA_VERSION,
+        "diagnostic": tool.to_json(),
+        "version": tool.version,
+        "settings": probe.settings.model_dump(mode="json"),
+        "items": [astuple(item) for item in probe.items[: tool.wants()]],
+        "intervention": json.dumps(to_json(intervention), sort_keys=True),
+    }
+    if benchmark is not None:
+        # A fingerprint says nothing of boxes that stand beside the questions.
+        boxes = [[list(box) for box in q.boxes] for q in benchmark.questions()]
+        decides["benchmark"] = [benchmark.name, benchmark.fingerprint, boxes]
+    return content_name(decides)
 
 
 def table_of(tool: Diagnostic, columns: Columns) -> pa.Table:

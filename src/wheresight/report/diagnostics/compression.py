@@ -32,16 +32,19 @@ def pictures(
         for f in shown
     )
     # Where Yes is always right, guessing has no accuracy of its own.
-    both = all(len(set(table["expected"])) > 1 for table in tables.values())
+    some = next(iter(tables.values()))
+    guessing = float(np.mean(some["chance"])) if len(set(some["expected"])) > 1 else None
     yield Picture(
         "tokens",
         "Accuracy against the number of image tokens",
         said + ".",
-        lambda theme: _draw(shown, list(tables), both, theme),
+        lambda theme: _draw(shown, list(tables), guessing, theme),
     )
 
 
-def _draw(findings: Sequence[Finding], specs: Sequence[str], both: bool, theme: Theme) -> Figure:
+def _draw(
+    findings: Sequence[Finding], specs: Sequence[str], guessing: float | None, theme: Theme
+) -> Figure:
     columns = min(3, len(specs))
     rows = -(-len(specs) // columns)
     figure, axes = plots.panels(rows, columns, (max(4.2, 6.0 - columns), 3.2), theme)
@@ -62,8 +65,8 @@ def _draw(findings: Sequence[Finding], specs: Sequence[str], both: bool, theme: 
         panel.set_xscale("log", base=2)
         panel.set_xticks(counts, [str(c) for c in counts])
         panel.minorticks_off()
-        if both:
-            panel.axhline(50, color=theme.faint, lw=1.2, ls="--")
+        if guessing is not None:
+            panel.axhline(100 * guessing, color=theme.faint, lw=1.2, ls="--")
         panel.set_ylim(top=102)
         panel.set_xlabel("image tokens (log scale)")
         panel.set_ylabel("accuracy, %")

@@ -4,7 +4,9 @@ Columns: `image` (a file's name, from the table's folder; in Parquet also encode
 `question`, `options` (a list; in CSV a JSON list, or parted by `|`; left out for yes and no),
 `answer` (an option, or its letter). If there are any: `id`, `category`, `group` (questions that
 count as one set), `pair`, `cluster` (default: the image), `boxes` (list of [left, top, right,
-bottom], pixels).
+bottom], pixels). The option `coco` names a file of COCO instance annotations, from which questions
+without boxes get those of the things that they name (`coco_boxes`), as in
+`own:questions.jsonl#coco=instances_val2017.json`.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from PIL import Image
 
 from wheresight.errors import StimulusError
 from wheresight.stimuli import images
+from wheresight.stimuli.benchmarks.coco_boxes import with_coco_boxes
 from wheresight.stimuli.benchmarks.files import Pictures, digest, inside, read_table
 from wheresight.stimuli.benchmarks.labelled import Labelled
 from wheresight.stimuli.benchmarks.options import refuse_unknown
@@ -35,7 +38,7 @@ _FORM = (
 
 def open(location: str, options: Mapping[str, str]) -> Labelled:
     """Open a table of questions; pictures are beside it, or in it."""
-    refuse_unknown("own", options, ())
+    refuse_unknown("own", {k: v for k, v in options.items() if k != "coco"}, ("coco",))
     if not location:
         raise StimulusError("The benchmark 'own' needs a table, as in own:questions.jsonl.")
     path = Path(location).expanduser()
@@ -49,7 +52,11 @@ def open(location: str, options: Mapping[str, str]) -> Labelled:
     def read(name: str) -> Image.Image:
         return images.decode(stored[name], name) if name in stored else pictures[name]
 
-    return Labelled(f"own:{location}", questions, read)
+    coco = options.get("coco")
+    if coco is not None:
+        file = Path(coco).expanduser()
+        questions = with_coco_boxes(questions, file, lambda name: read(name).size)
+    return Labelled(f"own:{location}{f'#coco={coco}' if coco else ''}", questions, read)
 
 
 def _question(
