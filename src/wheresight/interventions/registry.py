@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import functools
-import importlib
-import inspect
 import re
-from importlib.metadata import entry_points
 
-from wheresight.errors import SpecError, unknown_name
 from wheresight.interventions.base import Intervention
+from wheresight.registration import class_behind, known_classes, registered
 
 GROUP = "wheresight.interventions"
 NAME = re.compile(r"[a-z][a-z0-9_]*")
@@ -49,8 +46,8 @@ BUILT_IN = {
 
 @functools.cache
 def _from_packages() -> tuple[tuple[str, str], ...]:
-    """Names and targets that installed packages register; they do not change while we run."""
-    return tuple((entry.name, entry.value) for entry in entry_points(group=GROUP))
+    """What installed packages register; it does not change while we run."""
+    return registered(GROUP)
 
 
 def known_interventions() -> dict[str, str]:
@@ -59,14 +56,7 @@ def known_interventions() -> dict[str, str]:
     Raises:
         SpecError: if two packages claim one name.
     """
-    known = dict(BUILT_IN)
-    for name, target in _from_packages():
-        if known.setdefault(name, target) != target:
-            raise SpecError(
-                f"Two interventions are called {name!r}: {known[name]} and {target}. Rename one, "
-                "or uninstall its package."
-            )
-    return known
+    return known_classes("intervention", BUILT_IN, _from_packages())
 
 
 def intervention_class(name: str) -> type[Intervention]:
@@ -76,20 +66,4 @@ def intervention_class(name: str) -> type[Intervention]:
         SpecError: unknown name, a module that cannot be imported, or one whose class is not an
             Intervention of that name.
     """
-    known = known_interventions()
-    if name not in known:
-        raise SpecError(unknown_name("intervention", name, known))
-    module, _, attribute = known[name].partition(":")
-    try:
-        found = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        raise SpecError(
-            f"The intervention {name!r} is registered as {known[name]!r}, which cannot be "
-            f"imported ({error}). Reinstall or remove the package that registers it."
-        ) from error
-    if not (inspect.isclass(found) and issubclass(found, Intervention)) or found.name != name:
-        raise SpecError(
-            f"The intervention {name!r} is registered as {known[name]!r}; expected a subclass of "
-            f"wheresight.interventions.base.Intervention with name = {name!r}."
-        )
-    return found
+    return class_behind("intervention", name, known_interventions(), Intervention)

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import functools
-import importlib
-import inspect
 from collections.abc import Mapping, Sequence
-from importlib.metadata import entry_points
 from typing import Any
 
-from wheresight.errors import SpecError, unknown_name
+from wheresight.errors import SpecError
 from wheresight.interventions.spec import build, read_part
 from wheresight.probes.diagnostic import Diagnostic
+from wheresight.registration import class_behind, known_classes, registered
 
 GROUP = "wheresight.diagnostics"
 
@@ -33,8 +31,8 @@ BUILT_IN: dict[str, str] = {
 
 @functools.cache
 def _from_packages() -> tuple[tuple[str, str], ...]:
-    """Names and targets that installed packages register; they do not change while we run."""
-    return tuple((entry.name, entry.value) for entry in entry_points(group=GROUP))
+    """What installed packages register; it does not change while we run."""
+    return registered(GROUP)
 
 
 def known_diagnostics() -> dict[str, str]:
@@ -43,14 +41,7 @@ def known_diagnostics() -> dict[str, str]:
     Raises:
         SpecError: if two packages claim one name.
     """
-    known = dict(BUILT_IN)
-    for name, target in _from_packages():
-        if known.setdefault(name, target) != target:
-            raise SpecError(
-                f"Two diagnostics are called {name!r}: {known[name]} and {target}. Rename one, "
-                "or uninstall its package."
-            )
-    return known
+    return known_classes("diagnostic", BUILT_IN, _from_packages())
 
 
 def diagnostic_class(name: str) -> type[Diagnostic]:
@@ -61,22 +52,7 @@ def diagnostic_class(name: str) -> type[Diagnostic]:
             Diagnostic of that name.
     """
     known = known_diagnostics()
-    if name not in known:
-        raise SpecError(unknown_name("diagnostic", name, known))
-    module, _, attribute = known[name].partition(":")
-    try:
-        found = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        raise SpecError(
-            f"The diagnostic {name!r} is registered as {known[name]!r}, which cannot be imported "
-            f"({error}). Reinstall or remove the package that registers it."
-        ) from error
-    if not (inspect.isclass(found) and issubclass(found, Diagnostic)) or found.name != name:
-        raise SpecError(
-            f"The diagnostic {name!r} is registered as {known[name]!r}; expected a subclass of "
-            f"wheresight.probes.diagnostic.Diagnostic with name = {name!r}."
-        )
-    return found
+    return class_behind("diagnostic", name, known, Diagnostic)  # type: ignore[type-abstract]
 
 
 def diagnostic(spec: str) -> Diagnostic:

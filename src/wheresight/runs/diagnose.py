@@ -7,7 +7,6 @@ DIR/findings.json, diagnostics.html, figures/    made from the records; can be m
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -23,6 +22,7 @@ from wheresight.probes.registry import diagnostic_of, diagnostics
 from wheresight.runs import diagnostic_records as records
 from wheresight.runs.diagnosis import FILE_NAME, Diagnosed, Diagnosis, diagnosed
 from wheresight.runs.evaluate import fitted
+from wheresight.runs.manifest import ManifestFile
 from wheresight.runs.places import Place, open_place
 from wheresight.runs.progress import Progress, Silent
 from wheresight.runs.request import GridRequest, open_grid
@@ -36,8 +36,7 @@ if TYPE_CHECKING:
     from wheresight.lvlm.loading import ModelCard
     from wheresight.lvlm.scoring import Scorer
 
-MANIFEST = "diagnose.json"
-_SCHEMA = 1
+MANIFEST = ManifestFile("diagnose.json", 1, "diagnostics", "`wheresight diagnose --out DIR` wrote")
 
 
 @dataclass(frozen=True)
@@ -165,8 +164,10 @@ def run_diagnose(
     with place.hold(content_name({"diagnose": said}), "0") as alone:
         if alone:
             place.clear()
-        manifest = _manifest(request, probe.settings, planned, left_out, said, _noted(place))
-        _write_json(place, MANIFEST, manifest)
+        manifest = _manifest(
+            request, probe.settings, planned, left_out, said, MANIFEST.environment(place)
+        )
+        MANIFEST.write(place, manifest)
         todo = [
             _Todo(plan.tool, spec, unit, plan.benchmark)
             for plan in planned
@@ -181,7 +182,7 @@ def run_diagnose(
         if todo:
             scorer, environment = _load(request, card, probe, todo, progress)
             manifest["environment"] = environment
-            _write_json(place, MANIFEST, manifest)
+            MANIFEST.write(place, manifest)
             _measure(place, probe, scorer, todo, request.seed, progress)
         diagnosis, page = write_findings(place, progress)
     return DiagnoseOutcome(diagnosis, place.name, page, len(todo))
@@ -189,7 +190,7 @@ def run_diagnose(
 
 def holds_diagnoses(where: str) -> bool:
     """Was this folder written by `wheresight diagnose`?"""
-    return MANIFEST in open_place(where).names()
+    return MANIFEST.name in open_place(where).names()
 
 
 def redraw(
@@ -210,7 +211,7 @@ def write_findings(
     """
     from wheresight.report.diagnostics.build import write_page
 
-    manifest = _read_manifest(place)
+    manifest = MANIFEST.read(place)
     settings = GridSettings.model_validate(manifest["configuration"])
     context = Context(
         settings=settings,
@@ -361,7 +362,6 @@ def _manifest(
     environment: dict[str, Any] | None,
 ) -> dict[str, Any]:
     return {
-        "schema_version": _SCHEMA,
         "command": command,
         "configuration": settings.model_dump(mode="json"),
         "replicates": request.replicates,
@@ -377,47 +377,3 @@ def _manifest(
         "left_out": list(left_out),
         "environment": environment,
     }
-
-
-def _noted(place: Place) -> dict[str, Any] | None:
-    """The environment of what is there already.
-
-    Raises:
-        RunError: if the folder holds something else.
-    """
-    held = place.names()
-    if MANIFEST in held:
-        environment: dict[str, Any] | None = _read_manifest(place)["environment"]
-        return environment
-    if any(not name.startswith(".") for name in held):
-        raise RunError(
-            f"The output folder {place.name!r} is not empty and holds no diagnostics of "
-            "wheresight. Choose an empty or new folder for --out."
-        )
-    return None
-
-
-def _read_manifest(place: Place) -> dict[str, Any]:
-    try:
-        found: dict[str, Any] = json.loads(place.read(MANIFEST))
-        version = found["schema_version"]
-    except FileNotFoundError:
-        raise RunError(
-            f"{place.name!r} holds no diagnostics (there is no {MANIFEST}). Expected a folder that "
-            "`wheresight diagnose --out DIR` wrote."
-        ) from None
-    except (ValueError, KeyError, TypeError):
-        raise RunError(
-            f"{place.label(MANIFEST)!r} is damaged: it is not the JSON that wheresight writes. "
-            "The records beside it are untouched; move it away and repeat the command."
-        ) from None
-    if version != _SCHEMA:
-        raise RunError(
-            f"{place.name!r} was written with schema {version}, this wheresight reads schema "
-            f"{_SCHEMA}. Use another --out, or the version that wrote it."
-        )
-    return found
-
-
-def _write_json(place: Place, name: str, content: Mapping[str, Any]) -> None:
-    place.write(name, (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())

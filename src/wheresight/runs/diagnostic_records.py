@@ -8,7 +8,6 @@ hash of its bytes. So a folder may hold many runs and none is ever taken for ano
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple
@@ -21,8 +20,9 @@ from wheresight.errors import RunError
 from wheresight.interventions.spec import to_json
 from wheresight.probes.diagnostic import Columns, Diagnostic, Records
 from wheresight.probes.grid import GridProbe
+from wheresight.runs.hashed_records import files_of, find_whole, is_whole, write_table
 from wheresight.runs.places import Place
-from wheresight.runs.store import RECORDS, content_name
+from wheresight.runs.store import content_name
 from wheresight.stimuli.benchmarks.question import Benchmark
 
 SCHEMA_VERSION = 1
@@ -74,19 +74,12 @@ def table_of(tool: Diagnostic, columns: Columns) -> pa.Table:
 
 def write(place: Place, tool: Diagnostic, unit: str, columns: Columns) -> None:
     """Write the records of one unit so that they are all there or not at all."""
-    stream = pa.BufferOutputStream()
-    pq.write_table(table_of(tool, columns), stream, compression="zstd")
-    data = stream.getvalue().to_pybytes()
-    place.write(f"{RECORDS}/{tool.name}-{unit}-{_sha(data)}.parquet", data)
+    write_table(place, f"{tool.name}-{unit}", table_of(tool, columns))
 
 
 def find(place: Place, tool: Diagnostic, unit: str) -> str | None:
     """The file of a unit, if it is there and whole; a damaged one is set aside."""
-    for name in _files(place, tool, unit):
-        if _sha(place.read(f"{RECORDS}/{name}")) == name.removesuffix(".parquet")[-16:]:
-            return f"{RECORDS}/{name}"
-        place.move(f"{RECORDS}/{name}", f"{RECORDS}/{name}.damaged")
-    return None
+    return find_whole(place, f"{tool.name}-{unit}")
 
 
 def read(place: Place, tool: Diagnostic, unit: str) -> tuple[str, Records]:
@@ -95,31 +88,19 @@ def read(place: Place, tool: Diagnostic, unit: str) -> tuple[str, Records]:
     Raises:
         RunError: if it is missing, or damaged.
     """
-    for name in _files(place, tool, unit):
-        data = place.read(f"{RECORDS}/{name}")
-        if _sha(data) != name.removesuffix(".parquet")[-16:]:
+    for name in files_of(place, f"{tool.name}-{unit}"):
+        data = place.read(name)
+        if not is_whole(name, data):
             raise RunError(
-                f"The records {place.label(f'{RECORDS}/{name}')!r} are damaged. Repeat the "
-                "command that made them: it sets them aside and computes them again."
+                f"The records {place.label(name)!r} are damaged. Repeat the command that made "
+                "them: it sets them aside and computes them again."
             )
         table = pq.ParquetFile(pa.BufferReader(data)).read()
-        return f"{RECORDS}/{name}", {
-            field.name: _numpy(table[field.name]) for field in table.schema
-        }
+        return name, {field.name: _numpy(table[field.name]) for field in table.schema}
     raise RunError(
         f"{place.name!r} has no records of the diagnostic {tool.name!r} as it is asked for. Repeat "
         "`wheresight diagnose` with the same options to make them."
     )
-
-
-def _files(place: Place, tool: Diagnostic, unit: str) -> Sequence[str]:
-    begins = f"{tool.name}-{unit}-"
-    names = place.names(RECORDS)
-    return [name for name in names if name.startswith(begins) and name.endswith(".parquet")]
-
-
-def _sha(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()[:16]
 
 
 _TYPES: Mapping[str, pa.DataType] = {

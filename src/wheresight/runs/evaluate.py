@@ -9,7 +9,6 @@ DIR/evaluation.json         every way of scoring with its interval, beside basel
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,10 +24,12 @@ from wheresight.interventions.host import refuse_unhosted
 from wheresight.interventions.spec import canonical, parse, to_json
 from wheresight.probes.evaluate import Evaluated, evaluate, shards
 from wheresight.runs.evaluation import NUMBERS_VERSION, summarise
+from wheresight.runs.hashed_records import find_whole, write_table
+from wheresight.runs.manifest import ManifestFile
 from wheresight.runs.places import Place, open_place
 from wheresight.runs.progress import Progress, Silent
 from wheresight.runs.results import Environment
-from wheresight.runs.store import RECORDS, content_name
+from wheresight.runs.store import content_name
 from wheresight.runs.summarise import check_bootstrap
 from wheresight.skeletons import CAUTION, is_skeleton
 from wheresight.stimuli.benchmarks import Benchmark, Controlled, Question, open_benchmark
@@ -37,9 +38,9 @@ if TYPE_CHECKING:
     from wheresight.lvlm.loading import ModelCard
     from wheresight.lvlm.scoring import Scorer
 
-MANIFEST = "evaluate.json"
+MANIFEST = ManifestFile("evaluate.json", 1, "evaluation", "an evaluation was written into")
 EVALUATION = "evaluation.json"
-_SCHEMA = 1
+_SCHEMA = 1  # of the records
 _COLUMNS = pa.schema(
     [
         ("benchmark", pa.string()),
@@ -173,13 +174,12 @@ def run_evaluate(
     with place.hold(content_name({"evaluate": said}), "0") as alone:
         if alone:
             place.clear()
-        environment = _noted(place)
+        environment = MANIFEST.environment(place)
         todo = _todo(place, planned)
         if todo:
             _check_pictures(todo, progress)
             scorer, environment = _load(request, card, progress)
         manifest = {
-            "schema_version": _SCHEMA,
             "command": said,
             "configuration": settings,
             "interventions": specs,
@@ -188,7 +188,7 @@ def run_evaluate(
             "units": [unit.name for shard in planned for unit in shard.units],
             "environment": environment,
         }
-        place.write(MANIFEST, _json(manifest))
+        MANIFEST.write(place, manifest)
         if todo:
             _measure(place, scorer, planned, todo, request, progress)
         return write_evaluation(place, progress)
@@ -212,7 +212,7 @@ def write_evaluation(
     place: Place, progress: Progress, replicates: int | None = None
 ) -> dict[str, Any]:
     """Compute evaluation.json from the records that the manifest names; no model is needed."""
-    manifest = _read_manifest(place)
+    manifest = MANIFEST.read(place)
     progress.say("Computing intervals")
     records = [record for name in manifest["units"] for record in _read(place, name)]
     found = {
@@ -273,7 +273,7 @@ def _plan(
 def _todo(place: Place, planned: Sequence[_Shard]) -> list[_Shard]:
     found = []
     for shard in planned:
-        units = tuple(unit for unit in shard.units if _find(place, unit.name) is None)
+        units = tuple(unit for unit in shard.units if find_whole(place, unit.name) is None)
         if units:
             found.append(_Shard(shard.benchmark, shard.control, shard.questions, units))
     return found
@@ -344,25 +344,12 @@ def _measure(
 
 
 def _write(place: Place, unit: str, records: Sequence[Evaluated]) -> None:
-    stream = pa.BufferOutputStream()
-    table = pa.Table.from_pylist([dict(record) for record in records], schema=_COLUMNS)
-    pq.write_table(table, stream, compression="zstd")
-    data = stream.getvalue().to_pybytes()
-    place.write(f"{RECORDS}/{unit}-{_sha(data)}.parquet", data)
-
-
-def _find(place: Place, unit: str) -> str | None:
-    """The file of a unit, if it is there and whole; a damaged one is set aside."""
-    for name in place.names(RECORDS):
-        if name.startswith(f"{unit}-") and name.endswith(".parquet"):
-            if _sha(place.read(f"{RECORDS}/{name}")) == name.removesuffix(".parquet")[-16:]:
-                return f"{RECORDS}/{name}"
-            place.move(f"{RECORDS}/{name}", f"{RECORDS}/{name}.damaged")
-    return None
+    rows = [dict(record) for record in records]
+    write_table(place, unit, pa.Table.from_pylist(rows, schema=_COLUMNS))
 
 
 def _read(place: Place, unit: str) -> list[Evaluated]:
-    name = _find(place, unit)
+    name = find_whole(place, unit)
     if name is None:
         raise RunError(
             f"Records are missing in {place.name!r}, or damaged (unit {unit}). Repeat the command "
@@ -371,50 +358,6 @@ def _read(place: Place, unit: str) -> list[Evaluated]:
     table = pq.read_table(pa.BufferReader(place.read(name)))
     rows: list[Evaluated] = table.to_pylist()
     return rows
-
-
-def _sha(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()[:16]
-
-
-def _noted(place: Place) -> dict[str, Any] | None:
-    """The environment of what is there already.
-
-    Raises:
-        RunError: if the folder holds something else.
-    """
-    held = place.names()
-    if MANIFEST in held:
-        environment: dict[str, Any] | None = _read_manifest(place)["environment"]
-        return environment
-    if any(not name.startswith(".") for name in held):
-        raise RunError(
-            f"The output folder {place.name!r} is not empty and holds no evaluation of wheresight. "
-            "Choose an empty or new folder for --out."
-        )
-    return None
-
-
-def _read_manifest(place: Place) -> dict[str, Any]:
-    try:
-        found: dict[str, Any] = json.loads(place.read(MANIFEST))
-        version = found["schema_version"]
-    except FileNotFoundError:
-        raise RunError(
-            f"{place.name!r} holds no evaluation (there is no {MANIFEST}). Expected a folder that "
-            "an evaluation was written into."
-        ) from None
-    except (ValueError, KeyError, TypeError):
-        raise RunError(
-            f"{place.label(MANIFEST)!r} is damaged: it is not the JSON that wheresight writes. "
-            "The records beside it are untouched; move it away and repeat the command."
-        ) from None
-    if version != _SCHEMA:
-        raise RunError(
-            f"{place.name!r} was written with schema {version}, this wheresight reads schema "
-            f"{_SCHEMA}. Use another --out, or the version that wrote it."
-        )
-    return found
 
 
 def _json(content: Mapping[str, Any]) -> bytes:
