@@ -82,7 +82,9 @@ def set_clock_back() -> None:
 def kill_often(request: object, times: int) -> None:
     """Kill a run at random moments, a third of them before its first part is there.
 
-    The children share a model that is loaded once; everything else they do themselves.
+    The children share a model that is loaded once; everything else they do themselves. Each waits
+    before it would write one part more than it is meant to, so that it cannot come to the end on a
+    machine that wakes this process late.
     """
     from wheresight.lvlm import loading
     from wheresight.runs.grid_run import run_grid
@@ -96,19 +98,21 @@ def kill_often(request: object, times: int) -> None:
     seen = []
     for _ in range(times):
         before = len(list(parts.glob("*.parquet")))
+        early = draws.random() < 1 / 3
+        more = 0 if early else draws.randint(1, 2)
         child = os.fork()
         if child == 0:
             try:
+                write_at_most(more + (not early))
                 os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
                 run_grid(request)  # type: ignore[arg-type]
                 os._exit(0)
             except BaseException:
                 traceback.print_exc()
                 os._exit(3)
-        early = draws.random() < 1 / 3
-        more = 0 if early else draws.randint(1, 2)
         deadline = time.monotonic() + 60
-        while len(list(parts.glob("*.parquet"))) < before + more and time.monotonic() < deadline:
+        while len(list(parts.glob("*.parquet"))) < before + more:
+            assert time.monotonic() < deadline, "the run wrote nothing for a minute"
             time.sleep(0.002)
         time.sleep(draws.uniform(0.0, 1.0 if early else 0.2))
         os.kill(child, signal.SIGKILL)
@@ -116,6 +120,21 @@ def kill_often(request: object, times: int) -> None:
         assert os.WIFSIGNALED(status), f"the run ended by itself: {status}"
         seen.append(len(list(parts.glob("*.parquet"))))
     print("KILLS " + json.dumps(seen))
+
+
+def write_at_most(parts: int) -> None:
+    """Let this process write so many parts; at the next it waits for its end."""
+    from wheresight.runs.store import RunFolder
+
+    write, left = RunFolder.write, [parts]
+
+    def written(self: RunFolder, unit: str, table: object) -> None:
+        if not left[0]:
+            signal.pause()
+        left[0] -= 1
+        write(self, unit, table)  # type: ignore[arg-type]
+
+    RunFolder.write = written  # type: ignore[method-assign]
 
 
 def fill_disk(request: object) -> None:
