@@ -17,4 +17,5 @@ for spec in "$@"; do
     shift
     set -- "$@" --intervention "$spec"
 done
-exec wheresight probe "$@" --items "$items" --out "$folder"
+wheresight probe "$@" --items "$items" --out "$folder"
+python "$(dirname "$0")/table.py" "$folder"  # the tables of README.md

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
+
+from wheresight.cli.main import app
 
 
 def run(*given: str) -> subprocess.CompletedProcess[str]:
@@ -28,13 +32,18 @@ def test_a_table_with_baselines(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     numbers = json.loads((out / "evaluation.json").read_text())
     first = numbers["benchmarks"][0]["interventions"][0]["readers"][0]["accuracy"]["value"]
-    (line,) = [
-        row for row in done.stdout.splitlines() if row.strip().startswith("likeliest option ")
-    ]
-    assert f" {100 * first:.1f}" in line
-    assert "bapa minus none" in done.stdout and "guessing 50.0" in done.stdout
-    assert "this model on blank pictures, under none, 50.0" in done.stdout
-    assert str(out) in done.stdout
+    lines = done.stdout.splitlines()
+    at = next(n for n, row in enumerate(lines) if row.startswith("right by likeliest option"))
+    assert re.match(rf"  none +{100 * first:.1f}", lines[at + 1])
+    assert lines[at + 2].rstrip().endswith("minus none") and "guessing 50.0" in done.stdout
+    assert "this model on blank pictures, under none 50.0" in done.stdout
+    assert f"Report: {(out / 'evaluation.html').as_uri()}" in done.stdout
+    page = (out / "evaluation.html").read_text()
+    assert "<h1>Does the model know where things are?</h1>" in page
+    (out / "evaluation.html").unlink()
+    again = CliRunner().invoke(app, ["report", str(out), "--replicates", "100"])
+    assert again.exit_code == 0 and again.stdout.splitlines()[-1] == lines[-1]
+    assert (out / "evaluation.html").read_text() == page
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ def test_help_answers_in_under_0_4_seconds() -> None:
 
 
 @pytest.mark.parametrize(
-    "verb", ["probe", "estimate", "report", "query", "export", "list", "pocket"]
+    "verb", ["probe", "estimate", "report", "query", "export", "list", "pocket", "train"]
 )
 def test_help_of_every_verb_imports_no_torch(verb: str) -> None:
     code = (

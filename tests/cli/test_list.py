@@ -7,9 +7,14 @@ import subprocess
 import sys
 
 import pytest
+from typer.testing import CliRunner
 
+from wheresight.cli.main import app
+from wheresight.errors import StimulusError
 from wheresight.interventions import canonical, known_interventions
 from wheresight.interventions.spec import example
+from wheresight.stimuli.benchmarks import BENCHMARKS, benchmarks, open_benchmark
+from wheresight.stimuli.benchmarks.about import about
 
 
 @pytest.fixture(scope="module")
@@ -51,3 +56,28 @@ def test_people_see_the_same() -> None:
     for name in known_interventions():
         assert any(line.split()[:1] == [name] for line in done.stdout.splitlines()), name
     assert "arXiv 2509.21984" in done.stdout
+
+
+def test_every_benchmark_says_what_it_asks_and_on_what_terms() -> None:
+    as_json = CliRunner().invoke(app, ["list", "benchmarks", "--json"])
+    listed = {one["name"]: one for one in json.loads(as_json.stdout)}
+    assert set(listed) == set(benchmarks())
+    for name in BENCHMARKS:
+        one = listed[name]
+        assert all(one[field] for field in ("asks", "spec", "get", "licence")), name
+        assert one["spec"].startswith(name) and one["licence"] != "not said"
+        assert {"control", "part", "sample", "wording"} == set(one["general_options"])
+    seen = CliRunner().invoke(app, ["list", "benchmarks"]).stdout
+    for name in benchmarks():
+        assert any(line.split()[:1] == [name] for line in seen.splitlines()), name
+    assert "arXiv 2310.19785" in seen and "whatsup_vlms" in seen
+
+
+def test_options_that_are_listed_are_those_that_are_taken() -> None:
+    taken = {"2ds": "images", "localisation": "items", "own": "coco", "vsr-random": "split"}
+    for name, option in taken.items():
+        said = about(name, BENCHMARKS[name])
+        with pytest.raises(StimulusError, match=option) as refused:
+            open_benchmark(f"{name}#no_such_option=1")
+        for listed in said.options:
+            assert listed in str(refused.value), (name, listed)

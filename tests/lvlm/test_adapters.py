@@ -98,6 +98,33 @@ def test_an_adapter_made_elsewhere_is_taken_for_stock(trained: Path, tmp_path: P
         assert wheresight.load("pocket", adapter=folder).trained_under == "none"
 
 
+def test_an_adapter_of_other_weights_is_told(trained: Path, tmp_path: Path) -> None:
+    base = wheresight.load("pocket").revision
+    for revision, told in (("local-0", True), ("0a1b2c", False), (base, False)):
+        folder = shutil.copytree(trained, tmp_path / revision)
+        path = folder / INTERVENTION_FILE
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"base_revision": revision}))
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", AdapterWarning)
+            wheresight.load("pocket", adapter=folder)
+        said = [str(w.message) for w in caught if issubclass(w.category, AdapterWarning)]
+        assert len(said) == told
+        assert all("was trained on weights of revision local-0" in text for text in said)
+
+
+def test_the_revision_tells_adapters_apart(trained: Path, tmp_path: Path) -> None:
+    base = wheresight.load("pocket").revision
+    one = wheresight.load("pocket", adapter=trained).revision
+    folder = shutil.copytree(trained, tmp_path / "a")
+    assert look_at(folder).revision(base) == one
+    weights = load_file(folder / "adapter_model.safetensors")
+    save_file({k: 2 * v for k, v in weights.items()}, folder / "adapter_model.safetensors")
+    other = wheresight.load("pocket", adapter=folder)
+    assert other.revision != one and other.revision.startswith(f"{base}+adapter-")
+    wheresight.save_adapter(other, tmp_path / "b", "none")
+    assert json.loads((tmp_path / "b" / INTERVENTION_FILE).read_text())["base_revision"] == base
+
+
 def test_a_good_adapter_gives_no_warning(trained: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error", AdapterWarning)

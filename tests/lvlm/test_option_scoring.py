@@ -16,6 +16,7 @@ from wheresight.errors import ModelError
 from wheresight.lvlm.encoding import Query
 from wheresight.lvlm.option_scoring import OptionScorer, one_begins_another
 from wheresight.lvlm.scoring import Scorer
+from wheresight.stimuli.benchmarks import open_benchmark
 
 CELLS = ("top left", "top", "left", "center")
 RELATIONS = ("left", "right", "above", "below")
@@ -150,17 +151,44 @@ def test_the_first_choice_is_what_generate_would_write(
     assert same  # the pocket model does answer in these words
 
 
+def test_a_word_that_is_whole_only_behind_a_space_is_read_without_one_too(
+    scorer: Scorer, pictures: list[Image.Image]
+) -> None:
+    """` blue` is one entry of the pocket's vocabulary, `blue` three; it answers with the three.
+
+    What is summed must be what greedy decoding says: where the text is an option, so is the pick.
+    """
+    options = OptionScorer(scorer)
+    bare = tuple(scorer.tokenizer("blue", add_special_tokens=False)["input_ids"])
+    assert len(bare) > 1 and bare in options.spellings("blue")
+    assert any(len(ids) == 1 for ids in options.spellings("blue"))
+    benchmark = open_benchmark("2ds#images=8")
+    asked = [q for q in benchmark.questions() if q.category in ("color_abs", "shape_abs")]
+    rows = scorer.encode([Query(benchmark.picture(q), (q.text,)) for q in asked])
+    (scores,) = options.score_all(rows, [q.options for q in asked], ["none"])
+    texts = [answer.text for answer in scorer.generate(rows, max_new_tokens=6)]
+    named = [(q, s, t) for q, s, t in zip(asked, scores, texts, strict=True) if t in q.options]
+    assert len(named) >= 8
+    for question, score, text in named:
+        # Greedy decoding could leave the likeliest option only by a first token that is less likely
+        # than all of its spellings together, which no option of these is.
+        assert question.options[score.picked] == text
+        assert math.exp(max(score.logp)) > 0.25
+
+
 def test_long_options_need_a_family_that_can_go_on(
     scorer: Scorer, pictures: list[Image.Image]
 ) -> None:
     whole = Scorer(scorer.lvlm, share_prefix=False)
     options = OptionScorer(whole)
     rows = whole.encode([Query(pictures[0], TEXTS[1:2])])
-    (found,) = options.score_all(rows, [RELATIONS], ["none"])
-    (shared,) = OptionScorer(scorer).score_all(rows, [RELATIONS], ["none"])
+    sides = ("left", "right")
+    (found,) = options.score_all(rows, [sides], ["none"])
+    (shared,) = OptionScorer(scorer).score_all(rows, [sides], ["none"])
     assert found[0].logp == pytest.approx(shared[0].logp, abs=1e-4)
-    with pytest.raises(ModelError, match="wording=letters"):
-        options.score_all(rows, [CELLS], ["none"])
+    for long in (CELLS, RELATIONS):  # `above` is one entry behind a space, three pieces without
+        with pytest.raises(ModelError, match="wording=letters"):
+            options.score_all(rows, [long], ["none"])
 
 
 @pytest.mark.parametrize("spec", ["none", "bapa"])

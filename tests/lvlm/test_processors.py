@@ -16,6 +16,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 
 import wheresight
 from wheresight.lvlm.layout import Kind, Layout
+from wheresight.lvlm.stills import stills_only
 
 # Ids of the tiny models of conftest: 90 is the placeholder, 91 and 92 stand around an image.
 NAMED = {0: "<pad>", 1: "<s>", 2: "</s>", 3: "<unk>", 90: "<image>", 91: "<a>", 92: "<b>"}
@@ -42,17 +43,6 @@ def tokenizer() -> Any:
             "video_token": "<video>",
         },
     )
-
-
-def stills_only(processor: type) -> type:
-    """The stock processor without its video half, which cannot be built without torchvision."""
-
-    def check(self: Any, name: str, argument: Any) -> Any:
-        if argument is None:
-            return type(None)
-        return processor.check_argument_for_proper_class(self, name, argument)
-
-    return type(processor.__name__, (processor,), {"check_argument_for_proper_class": check})
 
 
 def processor_of(which: str) -> Any:

@@ -11,6 +11,7 @@ from PIL import Image
 
 import wheresight
 from wheresight.lvlm.encoding import Query
+from wheresight.lvlm.option_scoring import OptionScorer
 from wheresight.lvlm.scoring import Scorer
 
 QUESTIONS = ("is a red apple", "is dog", "is a cat here too")
@@ -101,3 +102,22 @@ def test_generated_answers_are_read(lvlm: Any, queries: list[Query]) -> None:
         assert scorer.generate(encoded, "bapa", max_new_tokens=3) == plain
     assert len(reading.prompts) == len(encoded.rows)
     assert all(len(step) == len(encoded.rows) for step in reading.steps)
+
+
+def test_options_under_several_interventions_are_read_one_after_another(
+    lvlm: Any, queries: list[Query]
+) -> None:
+    scorer = Scorer(lvlm, batch_size=4)
+    encoded = scorer.encode(queries)
+    asked, options = [("yes", "no")] * len(encoded.rows), OptionScorer(scorer)
+    specs = ("none", "bapa")
+    with wheresight.read(lvlm, "attention", rows="last", each=True) as reading:
+        options.score_all(encoded, asked, specs)
+    alone = []
+    for spec in specs:
+        with wheresight.read(lvlm, "attention", rows="last", each=True) as single:
+            options.score_all(encoded, asked, [spec])
+        alone += single.prompts
+    assert len(reading.prompts) == len(alone) == 2 * len(encoded.rows)
+    for together, apart in zip(reading.prompts, alone, strict=True):
+        assert (together.mass - apart.mass).abs().max() < 1e-6

@@ -16,6 +16,7 @@ import wheresight
 from wheresight.errors import ModelError
 from wheresight.lvlm.prompts import chat_prompt
 from wheresight.lvlm.scoring import Query, Scorer
+from wheresight.lvlm.stills import stills_only
 from wheresight.probes.questions import QUESTIONS, ask
 
 NAMES = ("llava", "llava_next", "qwen2_5_vl", "gemma3")
@@ -150,7 +151,7 @@ def build(name: str) -> tuple[Any, Any]:
                 vision_end_token_id=words.convert_tokens_to_ids("<eoi>"),
             )
         )
-        processor = _StillsOnly(
+        processor = stills_only(tf.Qwen2_5_VLProcessor)(
             image_processor=Qwen2VLImageProcessorPil(min_pixels=28 * 28, max_pixels=84 * 84),
             tokenizer=words,
             video_processor=None,
@@ -199,15 +200,6 @@ def build(name: str) -> tuple[Any, Any]:
 def _with_ids(words: Any) -> Any:
     words.image_token_id = words.convert_tokens_to_ids("<image>")
     return words
-
-
-class _StillsOnly(tf.Qwen2_5_VLProcessor):
-    """The stock processor without its video half, which cannot be built without torchvision."""
-
-    def check_argument_for_proper_class(self, argument_name: str, argument: Any) -> Any:
-        if argument is None:
-            return type(None)
-        return super().check_argument_for_proper_class(argument_name, argument)
 
 
 @functools.cache

@@ -16,10 +16,10 @@ import wheresight
 from wheresight.interventions.registry import known_interventions
 from wheresight.interventions.spec import parse
 from wheresight.lvlm.scoring import Query, Scorer
+from wheresight.lvlm.stills import stills_only
 
 sys.path.insert(0, str(Path(__file__).parent))
 from test_methods_everywhere import OTHERS, example
-from test_processors import stills_only
 from test_scoring import TEXT, template, tokenizer
 
 FAMILIES = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl")

@@ -30,6 +30,7 @@ def test_smoke_training_from_the_command_line(tmp_path):
         torch.set_num_threads(threads)
     assert result.exit_code == 0, result.output
     curves = json.loads((out / "training.json").read_text())["curves"]
+    assert set(curves) == {"tower", "decoder", "tower, shapes", "decoder, shapes"}
     for phase in ("tower", "decoder"):
         assert curves[phase][-1]["loss"] < 0.9 * curves[phase][0]["loss"], phase
     assert (out / "curves.png").stat().st_size > 1_000
@@ -46,3 +47,13 @@ def test_smoke_training_from_the_command_line(tmp_path):
     ids = model.generate(**inputs, max_new_tokens=3)
     assert ids.shape[1] > inputs["input_ids"].shape[1]
     assert "recipe" in CliRunner().invoke(app, ["card", str(out)]).output.lower()
+
+
+def test_the_last_part_alone_goes_on_from_a_folder_once(tmp_path):
+    """A folder that has had all parts is refused; nothing is written."""
+    from wheresight.pocket import model_folder
+    from wheresight.pocket.train import train
+
+    with pytest.raises(WheresightError, match="has had the phases tower, decoder, tower, shapes"):
+        train(preset("smoke"), tmp_path / "out", start=model_folder())
+    assert not (tmp_path / "out").exists()

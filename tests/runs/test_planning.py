@@ -26,7 +26,7 @@ OTHER = {
     "model": "b", "model_revision": "s", "dtype": "bfloat16", "attention": "eager",
     "source": "c", "source_fingerprint": "g", "protocol": "paper", "question": "{caption}?",
     "scoring": "generate", "max_new_tokens": 8, "rows": 1, "columns": 3, "layout": "insert",
-    "canvas": 100, "tile": 30, "background": "black", "jitter": 2, "seed": 1,
+    "canvas": 100, "tile": 30, "background": "black", "jitter": 2, "seed": 1, "adapter": "bapa",
 }  # fmt: skip
 
 

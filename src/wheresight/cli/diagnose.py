@@ -30,6 +30,13 @@ def diagnose(
             "weights (see: wheresight list models)."
         ),
     ] = "pocket",
+    adapter: Annotated[
+        str | None,
+        typer.Option(
+            help="Folder of a trained adapter (see: wheresight train). Interventions are applied "
+            "as given; default: the one that it was trained under."
+        ),
+    ] = None,
     intervention: Annotated[
         list[str] | None,
         typer.Option(
@@ -112,6 +119,7 @@ def diagnose(
 
     from wheresight.cli.progress import ConsoleProgress
     from wheresight.report.diagnostics.terminal import print_diagnosis
+    from wheresight.runs.adapter import interventions_of
     from wheresight.runs.diagnose import DiagnoseRequest, run_diagnose
 
     options: dict[str, Any] = {
@@ -122,7 +130,7 @@ def diagnose(
     request = DiagnoseRequest(
         **{**options, "protocol": protocol.value if protocol else None},
         tools=tuple(tool or ()),
-        interventions=tuple(intervention or ["none"]),
+        interventions=interventions_of(intervention, adapter, ["none"]),
     )
     console = Console()
     outcome = run_diagnose(

@@ -35,10 +35,12 @@ def _estimate(
     from rich.console import Console
 
     from wheresight.cli.progress import ConsoleProgress
+    from wheresight.runs.adapter import interventions_of
     from wheresight.runs.estimate import estimate as run
     from wheresight.runs.request import GridRequest
 
-    chosen = tuple(options.pop("intervention") or ["none", "bapa"])
+    given = options.pop("intervention")
+    chosen = interventions_of(given, options["adapter"], ["none", "bapa"])
     options["protocol"] = options["protocol"].value
     request = GridRequest(out="", interventions=chosen, **options)
     found = run(

@@ -7,6 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
+from wheresight.cli.batch_size import read_batch_size
+
 
 def evaluate(
     out: Annotated[
@@ -30,6 +32,13 @@ def evaluate(
             "weights (see: wheresight list models)."
         ),
     ] = "pocket",
+    adapter: Annotated[
+        str | None,
+        typer.Option(
+            help="Folder of a trained adapter (see: wheresight train). Interventions are applied "
+            "as given; default: the one that it was trained under."
+        ),
+    ] = None,
     intervention: Annotated[
         list[str] | None,
         typer.Option(
@@ -56,7 +65,15 @@ def evaluate(
         str | None, typer.Option(help="cpu, cuda:0, ... Default: the accelerator, if there is one.")
     ] = None,
     attention: Annotated[str, typer.Option(help="sdpa, eager or flash_attention_2.")] = "sdpa",
-    batch_size: Annotated[int, typer.Option(help="Questions in one forward pass.")] = 64,
+    batch_size: Annotated[
+        Any,
+        typer.Option(
+            parser=read_batch_size,
+            metavar="N|auto",
+            help="Questions in one forward pass; auto tries out what is fastest. Halved when "
+            "memory runs out.",
+        ),
+    ] = 64,
     replicates: Annotated[int, typer.Option(help="Bootstrap replicates.")] = 2000,
     seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
     trust_remote_code: Annotated[
@@ -73,8 +90,9 @@ def evaluate(
     from rich.console import Console
 
     from wheresight.cli.progress import ConsoleProgress
-    from wheresight.report.evaluation import print_evaluation
-    from wheresight.runs.evaluate import EvaluateRequest, run_evaluate
+    from wheresight.report.evaluation.terminal import print_evaluation
+    from wheresight.runs.adapter import interventions_of
+    from wheresight.runs.evaluate import EvaluateRequest, page_of, run_evaluate
 
     options: dict[str, Any] = {
         name: value
@@ -84,11 +102,11 @@ def evaluate(
     request = EvaluateRequest(
         **options,
         benchmarks=tuple(benchmark or ["2ds"]),
-        interventions=tuple(intervention or ["none"]),
+        interventions=interventions_of(intervention, adapter, ["none"]),
     )
     console = Console()
     found = run_evaluate(
         request, command=["wheresight", *sys.argv[1:]], progress=ConsoleProgress(console)
     )
     print_evaluation(found, console)
-    console.print(f"\nRecords and evaluation.json: {out}", highlight=False, soft_wrap=True)
+    console.print(f"\nReport: {page_of(out)}", highlight=False, soft_wrap=True)

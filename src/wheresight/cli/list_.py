@@ -132,3 +132,42 @@ def diagnostics_(
         if parameters:
             console.print(f"  parameters  {escape(parameters)}")
         console.print(f"  paper       {escape(tool.paper or 'ours')}\n")
+
+
+@app.command("benchmarks")
+def benchmarks_(
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON list, for programs.")] = False,
+) -> None:
+    """Benchmarks that `wheresight evaluate` takes: questions, data, options, licences, papers."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.padding import Padding
+    from rich.table import Table
+
+    from wheresight.stimuli.benchmarks import benchmarks
+    from wheresight.stimuli.benchmarks.about import GENERAL, about
+
+    found = {name: about(name, opened_by) for name, opened_by in sorted(benchmarks().items())}
+    if as_json:
+        listed = [
+            {"name": name, **dataclasses.asdict(one), "general_options": GENERAL}
+            for name, one in found.items()
+        ]
+        typer.echo(json.dumps(listed, indent=2))
+        return
+    console = Console(highlight=False)
+    for name, one in found.items():
+        console.print(f"[bold]{escape(name)}[/]  [dim]{escape(one.spec)}[/]")
+        console.print(Padding(escape(one.asks), (0, 0, 0, 2)))
+        rows = Table.grid(padding=(0, 0, 0, 2))
+        for option, meaning in one.options.items():
+            rows.add_row("option", f"{option}: {escape(meaning)}")
+        for label, text in (("data", one.get), ("licence", one.licence), ("paper", one.paper)):
+            rows.add_row(label, escape(text or "ours"))
+        console.print(rows)
+        console.print()
+    console.print("[bold]Options of every benchmark[/], as in 2ds#images=100,control=mirror:")
+    rows = Table.grid(padding=(0, 0, 0, 2))
+    for option, meaning in GENERAL.items():
+        rows.add_row(option, escape(meaning))
+    console.print(rows)

@@ -6,7 +6,20 @@ import sys
 
 import typer
 
-from wheresight.cli import diagnose, estimate, evaluate, export, list_, pocket, probe, query, report
+from wheresight.cli import (
+    compare,
+    diagnose,
+    estimate,
+    evaluate,
+    export,
+    list_,
+    pocket,
+    probe,
+    query,
+    report,
+    train,
+    tune,
+)
 from wheresight.errors import WheresightError
 
 app = typer.Typer(
@@ -32,12 +45,15 @@ def _root(
 app.command("probe")(probe.probe)
 app.command("diagnose")(diagnose.diagnose)
 app.command("evaluate")(evaluate.evaluate)
+app.command("tune")(tune.tune)
+app.command("compare")(compare.compare)
 app.command("estimate")(estimate.estimate)
 app.command("report")(report.report)
 app.command("query")(query.query)
 app.command("export")(export.export)
 app.add_typer(list_.app, name="list")
 app.add_typer(pocket.app, name="pocket")
+app.add_typer(train.app, name="train")
 
 
 def run() -> None:

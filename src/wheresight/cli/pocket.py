@@ -22,6 +22,15 @@ def train(
     preset: Annotated[
         str, typer.Option("--preset", help="full (the shipped recipe) or smoke (about a minute).")
     ] = "full",
+    architecture: Annotated[
+        str, typer.Option("--architecture", help="llava, qwen2_5_vl or gemma3.")
+    ] = "llava",
+    start: Annotated[
+        Path | None,
+        typer.Option(
+            "--from", help="Folder with tower and decoder to take; only the last part is trained."
+        ),
+    ] = None,
     evaluate: Annotated[
         bool, typer.Option("--evaluate/--no-evaluate", help="Measure the saved folder too.")
     ] = True,
@@ -39,12 +48,12 @@ def train(
 
     from wheresight.pocket.recipe import preset as find
 
-    recipe = find(preset, seed)
+    recipe = find(preset, seed, architecture)
     from wheresight.pocket.train import train as run
 
     console = Console(stderr=True)
     columns = (
-        TextColumn("{task.description:>8}"),
+        TextColumn("{task.description:>15}"),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
@@ -52,11 +61,16 @@ def train(
         TextColumn("{task.fields[note]}"),
     )
     with Progress(*columns, console=console) as progress:
+        lengths = {
+            "tower": recipe.tower_steps,
+            "decoder": recipe.decoder_steps,
+            "tower, shapes": recipe.shape_tower_steps,
+            "decoder, shapes": recipe.shape_decoder_steps,
+        }
         bars = {
-            "tower": progress.add_task("tower", total=recipe.tower_steps, note=""),
-            "decoder": progress.add_task(
-                "decoder", total=recipe.decoder_steps, note="", start=False
-            ),
+            phase: progress.add_task(phase, total=steps, note="", start=False)
+            for phase, steps in lengths.items()
+            if start is None or "shapes" in phase
         }
 
         def report(phase: str, step: int, steps: int, values: dict[str, float]) -> None:
@@ -73,7 +87,9 @@ def train(
         def say(text: str) -> None:
             progress.console.print(text)
 
-        training = run(recipe, out, report, evaluate=evaluate and preset == "full", say=say)
+        training = run(
+            recipe, out, report, evaluate=evaluate and preset == "full", say=say, start=start
+        )
     from wheresight.pocket.curves import draw_curves
 
     draw_curves(training["curves"], out / "curves.png")
@@ -111,6 +127,36 @@ def evaluate(
 
 
 @app.command()
+def data(
+    out: Annotated[Path, typer.Option("--out", "-o", help="Empty or new folder.")] = Path(
+        "pocket-data"
+    ),
+    samples: Annotated[int, typer.Option("--samples", help="Scenes.")] = 10_000,
+    turns: Annotated[int, typer.Option("--turns", help="Most questions about a scene.")] = 4,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of scenes and questions.")] = 0,
+) -> None:
+    """Write conversations about new scenes, in the form of LLaVA's training data, for `train`."""
+    from rich.console import Console
+
+    from wheresight.cli.progress import ConsoleProgress
+    from wheresight.pocket.conversations import IMAGES, write_conversations
+    from wheresight.pocket.emoji import load_things
+
+    console = Console(highlight=False)
+    progress = ConsoleProgress(console)
+    progress.say("Reading the emoji")
+    things = load_things()
+    progress.start(samples, 0, "scenes")
+    try:
+        path = write_conversations(
+            out, samples, seed=seed, turns=turns, things=things, advance=progress.advance
+        )
+    finally:
+        progress.stop()
+    console.print(f"{path} written; its pictures are in {out / IMAGES}.", soft_wrap=True)
+
+
+@app.command()
 def card(
     folder: Annotated[
         Path | None, typer.Argument(help="Folder of a pocket model; default: the shipped one.")
@@ -143,7 +189,7 @@ def _table(evaluation: dict[str, Any]) -> Any:
             label = f"grid, {name}: {key.replace('_', ' ')}"
             table.add_row(label, "", f"{grid[key]:.3f}", str(grid["n"]), "")
     table.add_section()
-    for wording, tasks in evaluation["tasks"].items():
+    for wording, tasks in (*evaluation["tasks"].items(), ("shapes", evaluation["shapes"])):
         for task, row in tasks.items():
             table.add_row(
                 f"{task} ({wording})", "", f"{row['accuracy']:.3f}", f"{row['n']:.0f}", ""

@@ -8,18 +8,12 @@ from typing import Annotated, Any
 
 import typer
 
+from wheresight.cli.batch_size import read_batch_size
+
 
 class Protocol(StrEnum):
     balanced = "balanced"
     paper = "paper"
-
-
-def _batch_size(given: Any) -> Any:
-    """A whole number or `auto`."""
-    text = str(given).strip()
-    if text != "auto" and not text.removeprefix("-").isdecimal():
-        raise typer.BadParameter(f"{text!r} was given; expected a whole number or auto.")
-    return "auto" if text == "auto" else int(text)
 
 
 def probe(
@@ -34,6 +28,13 @@ def probe(
             "weights (see: wheresight list models)."
         ),
     ] = "pocket",
+    adapter: Annotated[
+        str | None,
+        typer.Option(
+            help="Folder of a trained adapter (see: wheresight train). Interventions are applied "
+            "as given; default: the one that it was trained under."
+        ),
+    ] = None,
     intervention: Annotated[
         list[str] | None,
         typer.Option(
@@ -98,7 +99,7 @@ def probe(
     batch_size: Annotated[
         Any,
         typer.Option(
-            parser=_batch_size,
+            parser=read_batch_size,
             metavar="N|auto",
             help="Questions in one forward pass; auto tries out what is fastest. Halved when "
             "memory runs out.",
@@ -144,6 +145,7 @@ def probe(
     from rich.console import Console
 
     from wheresight.cli.progress import ConsoleProgress
+    from wheresight.runs.adapter import interventions_of
     from wheresight.runs.grid_run import GridRequest, run_grid
 
     options: dict[str, Any] = {
@@ -151,7 +153,7 @@ def probe(
     }
     request = GridRequest(
         **{**options, "protocol": protocol.value},
-        interventions=tuple(intervention or ["none", "bapa"]),
+        interventions=interventions_of(intervention, adapter, ["none", "bapa"]),
     )
     console = Console()
     outcome = run_grid(

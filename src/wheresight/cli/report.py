@@ -9,7 +9,8 @@ import typer
 
 def report(
     folder: Annotated[
-        str, typer.Argument(help="A folder that `wheresight probe` or `diagnose` wrote.")
+        str,
+        typer.Argument(help="A folder that `wheresight probe`, `diagnose` or `evaluate` wrote."),
     ],
     replicates: Annotated[int, typer.Option(help="Bootstrap replicates.")] = 2000,
 ) -> None:
@@ -18,7 +19,9 @@ def report(
 
     from wheresight.cli.progress import ConsoleProgress
     from wheresight.report.diagnostics.terminal import print_diagnosis
+    from wheresight.report.evaluation.terminal import print_evaluation
     from wheresight.report.terminal import print_results
+    from wheresight.runs import evaluate
     from wheresight.runs.diagnose import holds_diagnoses, redraw
     from wheresight.runs.outcome import summarise_folder
     from wheresight.runs.store import RunFolder
@@ -28,6 +31,11 @@ def report(
         diagnosis, page = redraw(folder, replicates=replicates, progress=ConsoleProgress(console))
         print_diagnosis(diagnosis, console)
         console.print(f"\nReport: {page}", highlight=False, soft_wrap=True)
+        return
+    if evaluate.holds_evaluation(folder):
+        found = evaluate.redraw(folder, replicates=replicates, progress=ConsoleProgress(console))
+        print_evaluation(found, console)
+        console.print(f"\nReport: {evaluate.page_of(folder)}", highlight=False, soft_wrap=True)
         return
     run = RunFolder(folder)
     run.manifest()

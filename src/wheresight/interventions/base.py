@@ -7,14 +7,16 @@ Q query rows, S key columns, A heads, D width, V vocabulary.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from typing import TYPE_CHECKING, ClassVar
 
 from wheresight.interventions.parameters import WithParameters
+from wheresight.interventions.published import PublishedGrid
 
 if TYPE_CHECKING:
     import torch
 
+    from wheresight.interventions.by_confidence import ByConfidence
     from wheresight.interventions.host import Host
     from wheresight.interventions.inputs import AttentionRows, Embedder
     from wheresight.lvlm.layout import Layout
@@ -50,6 +52,9 @@ class Intervention(WithParameters):
         decoding: True if it changes attention in decode steps too, not in the prompt alone.
         twice: True if the last prompt row is run again once `decide` has seen its first logits.
         needs_blank: True if it is calibrated on a blank image first.
+        neutral: values of numeric parameters at which it leaves the model as it is; the distance
+            from them says how far a setting is from the model.
+        published_grid: the settings that its authors searched.
     """
 
     paper: ClassVar[str] = ""
@@ -60,6 +65,8 @@ class Intervention(WithParameters):
     decoding: ClassVar[bool] = False
     twice: ClassVar[bool] = False
     needs_blank: ClassVar[bool] = False
+    neutral: ClassVar[Mapping[str, float]] = {}
+    published_grid: ClassVar[PublishedGrid | None] = None
 
     # ---- what it is -------------------------------------------------------------------------
 
@@ -83,6 +90,10 @@ class Intervention(WithParameters):
         """True if it changes nothing but the last row of a prompt."""
         rows = getattr(self, "rows", None)
         return self.acting() == ("attention",) and rows == "last" and not self.decoding
+
+    def by_confidence(self) -> ByConfidence | None:
+        """The two methods of which it is one, by how sure the model is; None if it is not so."""
+        return None
 
     @classmethod
     def hides(cls) -> bool:

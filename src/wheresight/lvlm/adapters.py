@@ -8,6 +8,7 @@ model. So the two are saved together, and loaded together.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import warnings
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 INTERVENTION_FILE = "intervention.json"
 _CONFIG, _WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+_PLUS = "+adapter-"  # between a base's revision and its adapter's
 _NAMED = 5  # keys that an error names
 
 
@@ -51,15 +53,23 @@ class Adapter:
         folder: where it is.
         trained_under: canonical spec of its intervention; `none` if the folder does not say.
         says: False if it has no `intervention.json`, as adapters made elsewhere.
+        fingerprint: hash of what decides its effect: configuration, weights, intervention.
+        base_revision: of the model that it was trained on; empty if that is not known.
     """
 
     folder: Path
     trained_under: str
     says: bool
+    fingerprint: str
+    base_revision: str = ""
+
+    def revision(self, base: str) -> str:
+        """What identifies the weights of a model of revision `base` with this adapter."""
+        return f"{base}{_PLUS}{self.fingerprint[:16]}"
 
 
 class AdapterWarning(UserWarning):
-    """An adapter that does nothing, or does not say under what it was trained."""
+    """An adapter that does nothing, was trained on other weights, or does not say under what."""
 
 
 def save_adapter(model: Any, folder: str | Path, intervention: Spec | None = None) -> Path:
@@ -96,7 +106,7 @@ def save_adapter(model: Any, folder: str | Path, intervention: Spec | None = Non
         intervention=to_json(wanted),
         spec=canonical(wanted),
         base=lvlm.name,
-        base_revision=lvlm.revision,
+        base_revision=lvlm.revision.partition(_PLUS)[0],
         wheresight=wheresight.__version__,
     )
     text = json.dumps(said.model_dump(mode="json"), indent=2) + "\n"
@@ -123,8 +133,9 @@ def look_at(folder: str | Path) -> Adapter:
             "save it again with safe_serialization=True."
         )
     path = folder / INTERVENTION_FILE
+    fingerprint = _fingerprint(folder)
     if not path.is_file():
-        return Adapter(folder, "none", False)
+        return Adapter(folder, "none", False, fingerprint)
     try:
         said = TrainedUnder.model_validate_json(path.read_bytes())
         spec = canonical(parse(said.intervention))
@@ -136,7 +147,16 @@ def look_at(folder: str | Path) -> Adapter:
             f"The file {str(path)!r} does not say which intervention the adapter was trained "
             f"under ({reason}). Write it anew with wheresight.save_adapter."
         ) from None
-    return Adapter(folder, spec, True)
+    return Adapter(folder, spec, True, fingerprint, said.base_revision)
+
+
+def _fingerprint(folder: Path) -> str:
+    digest = hashlib.sha256()
+    for name in (_CONFIG, _WEIGHTS, INTERVENTION_FILE):
+        if (folder / name).is_file():
+            with (folder / name).open("rb") as stream:
+                digest.update(hashlib.file_digest(stream, "sha256").digest())
+    return digest.hexdigest()
 
 
 def put_on(lvlm: LVLM, adapter: Adapter) -> LVLM:
@@ -155,7 +175,9 @@ def put_on(lvlm: LVLM, adapter: Adapter) -> LVLM:
             "Adapters need PEFT, which is not installed: pip install 'wheresight[train]'."
         ) from None
     try:
-        adapted = peft.PeftModel.from_pretrained(lvlm.model, str(adapter.folder))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # of transformers, meant for peft
+            adapted = peft.PeftModel.from_pretrained(lvlm.model, str(adapter.folder))
         with safe_open(str(adapter.folder / _WEIGHTS), "pt") as stored:
             given = set(stored.keys())
     except (ValueError, TypeError, RuntimeError, OSError, KeyError, SafetensorError) as error:
@@ -171,8 +193,16 @@ def put_on(lvlm: LVLM, adapter: Adapter) -> LVLM:
             "probably trained for another model or written by another version."
         )
     made = wrap(adapted.eval(), lvlm.processor)
-    made.name, made.revision = lvlm.name, lvlm.revision
+    made.name, made.revision = lvlm.name, adapter.revision(lvlm.revision)
     made.trained_under = adapter.trained_under
+    if _other(adapter.base_revision, lvlm.revision):
+        warnings.warn(
+            f"The adapter {str(adapter.folder)!r} was trained on weights of revision "
+            f"{adapter.base_revision}, and those of {lvlm.name!r} are of {lvlm.revision}: it fits, "
+            "but it was not made for them.",
+            AdapterWarning,
+            stacklevel=3,
+        )
     if not adapter.says:
         warnings.warn(
             f"The adapter {str(adapter.folder)!r} has no {INTERVENTION_FILE}: it is taken to have "
@@ -188,6 +218,12 @@ def put_on(lvlm: LVLM, adapter: Adapter) -> LVLM:
             stacklevel=3,
         )
     return made
+
+
+def _other(trained_on: str, here: str) -> bool:
+    """Are these revisions known to be of other weights? A folder's hash and a commit may agree."""
+    comparable = trained_on.startswith("local-") == here.startswith("local-")
+    return bool(trained_on and here) and comparable and trained_on != here
 
 
 def _acts(lvlm: LVLM) -> bool:

@@ -16,7 +16,7 @@ from PIL import Image
 from wheresight.interventions.spec import canonical, parse
 from wheresight.lvlm.encoding import Encoded
 from wheresight.lvlm.intervene import Active, intervene
-from wheresight.lvlm.scoring import ASKED_OF_BLANK, on_vision
+from wheresight.lvlm.prompt_running import ASKED_OF_BLANK, on_vision
 
 if TYPE_CHECKING:
     import torch

@@ -20,6 +20,7 @@ from wheresight.skeletons import is_skeleton
 
 if TYPE_CHECKING:
     from wheresight.interventions.host import Host
+    from wheresight.lvlm.adapters import Adapter
     from wheresight.lvlm.wrapper import LVLM
 
 # Names of models that come with the package: each function returns the model's folder.
@@ -84,11 +85,12 @@ class ModelCard:
     Attributes:
         name: as the user gave it.
         place: folder or hub id that transformers loads.
-        revision: the hub's commit, or a hash of a local folder's files.
+        revision: the hub's commit, or a hash of a local folder's files, of the model itself.
         config, processor: of transformers.
         picture_size: side in pixels of the square picture that the vision tower is fed, or None
             where pictures keep their own size.
         build: makes the model with random weights, or None where weights are read.
+        adapter: to be put on it, or None.
     """
 
     name: str
@@ -98,6 +100,12 @@ class ModelCard:
     processor: Any
     picture_size: int | None
     build: Callable[..., Any] | None = None
+    adapter: Adapter | None = None
+
+    @property
+    def weights(self) -> str:
+        """What identifies its weights, those of its adapter included."""
+        return self.revision if self.adapter is None else self.adapter.revision(self.revision)
 
     def host(self, attention: str) -> Host:
         """What interventions may ask of it, run with this attention function."""
@@ -108,12 +116,26 @@ class ModelCard:
         )
 
 
-def look_up(model: str, *, trust_remote_code: bool = False) -> ModelCard:
+def look_up(
+    model: str, *, adapter: str | Path | None = None, trust_remote_code: bool = False
+) -> ModelCard:
     """Find a model and check all that can be checked without its weights.
 
+    Args:
+        model: as for `load`.
+        adapter: as for `load`, which puts it on when it is given the card.
+        trust_remote_code: as for `load`.
+
     Raises:
-        ModelError: unknown name, unsupported family, no processor or no chat template.
+        ModelError: unknown name, unsupported family, no processor or no chat template; a folder
+            that is no adapter.
     """
+    if adapter is not None:
+        from wheresight.lvlm.adapters import look_at
+
+        found = look_at(adapter)
+        bare = look_up(model, trust_remote_code=trust_remote_code)
+        return dataclasses.replace(bare, adapter=found)
     if is_skeleton(model):
         from wheresight.skeletons.build import card
 
@@ -123,6 +145,7 @@ def look_up(model: str, *, trust_remote_code: bool = False) -> ModelCard:
     import transformers
 
     from wheresight.lvlm.families import family_for_config
+    from wheresight.lvlm.stills import load_processor
 
     config = _from_hub(
         model, transformers.AutoConfig.from_pretrained, place, trust_remote_code=trust_remote_code
@@ -130,7 +153,7 @@ def look_up(model: str, *, trust_remote_code: bool = False) -> ModelCard:
     family_for_config(config)
     processor = _from_hub(
         model,
-        transformers.AutoProcessor.from_pretrained,
+        load_processor,
         place,
         trust_remote_code=trust_remote_code,
     )
@@ -171,7 +194,7 @@ def load(
     """
     check_precision(dtype, attention)
     if adapter is not None:
-        from wheresight.lvlm.adapters import look_at, put_on
+        from wheresight.lvlm.adapters import look_at
 
         looked_at = look_at(adapter)
     card = (
@@ -201,7 +224,13 @@ def load(
         )
     wrapped: LVLM = wrap(weights.to(where).eval(), card.processor)
     wrapped.name, wrapped.revision = card.name, card.revision
-    return wrapped if adapter is None else put_on(wrapped, looked_at)
+    on_it = card.adapter if adapter is None else looked_at
+    if on_it is None:
+        return wrapped
+
+    from wheresight.lvlm.adapters import put_on
+
+    return put_on(wrapped, on_it)
 
 
 def check_precision(dtype: str, attention: str) -> None:

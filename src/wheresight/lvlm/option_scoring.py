@@ -11,15 +11,14 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from wheresight.errors import ModelError
 from wheresight.interventions.spec import parse
 from wheresight.lvlm.encoding import Encoded
-from wheresight.lvlm.history import branch
-from wheresight.lvlm.intervene import Active, intervene
+from wheresight.lvlm.prompt_running import Ended
 
 if TYPE_CHECKING:
     import torch
@@ -98,40 +97,24 @@ class OptionScorer:
         """
         import torch
 
-        from wheresight.lvlm.scoring import _alone, _Body, _by_beginning
-
-        scorer = self.scorer
         parsed = [parse(spec) for spec in specs]
         wanted = [_Wanted.of(self, own) for own in options]
-        if not scorer.share_prefix:
+        if not self.scorer.share_prefix:
             self._refuse_long(options, wanted)
         found: list[dict[int, OptionScores]] = [{} for _ in parsed]
-        groups = _by_beginning(parsed) if scorer.share_prefix else _alone(parsed)
+
+        def read(batch: list[int], prompts: Iterator[Ended]) -> _Logs:
+            return self._behind(prompts, [wanted[i] for i in batch])
+
+        def keep(n: int, batch: list[int], logs: _Logs) -> None:
+            new = sum(i not in found[n] for i in batch)
+            for place, i in enumerate(batch):
+                found[n][i] = wanted[i].read(logs, place)
+            if advance is not None:
+                advance(new)
+
         with torch.inference_mode():
-            seen = [scorer._seen(encoded, spec) for spec in parsed]
-            blanks = [scorer._blanks(encoded, spec) for spec in parsed]
-
-            def run(batch: list[int]) -> None:
-                rows = [encoded.rows[i] for i in batch]
-                asked = [wanted[i] for i in batch]
-                for group in groups:
-                    bodies: list[_Body] = []
-                    for n in group:
-                        with intervene(scorer.lvlm, parsed[n]) as active:
-                            scorer._calibrate(active, blanks[n])
-                            if scorer.share_prefix:
-                                bodies = bodies or scorer._bodies(seen[n], rows, active)
-                                logs = self._behind(bodies, active, batch, asked)
-                            else:
-                                logits = scorer._plain(seen[n], rows, active, batch)
-                                logs = self._first(logits, list(range(len(rows))), asked)
-                        new = sum(i not in found[n] for i in batch)
-                        for place, i in enumerate(batch):
-                            found[n][i] = asked[place].read(logs, place)
-                        if advance is not None:
-                            advance(new)
-
-            scorer._each_batch(encoded.rows, run)
+            self.scorer.runner.run_all(encoded, parsed, read, keep)
         return [[own[i] for i in range(len(encoded.rows))] for own in found]
 
     def single_tokens(self, options: Sequence[str]) -> dict[str, Tokens] | None:
@@ -145,36 +128,23 @@ class OptionScorer:
         spelt = zip(options, wanted.spellings, strict=True)
         return {option: tuple(ids[0] for ids in own) for option, own in spelt}
 
-    def _behind(
-        self,
-        bodies: Sequence[Any],
-        active: Active,
-        numbers: Sequence[int],
-        asked: Sequence[_Wanted],
-    ) -> _Logs:
+    def _behind(self, prompts: Iterator[Ended], asked: Sequence[_Wanted]) -> _Logs:
         """Log-probabilities of all tokens that are asked for, after the last of each prompt."""
         import torch
 
-        stock = not active.watched and all(i.idle() or not i.acting() for i in active.interventions)
+        runner, send = self.scorer.runner, self.scorer.lvlm.send
         logs = _Logs()
-        for body in bodies:
-            with active.prompt("ends", [numbers[n] for n in body.rows]):
-                cache = branch(body.cache, recorded=not stock)
-                logits = self.scorer._go_on(body.last, cache, body.offset)
-            logs.update(self._first(logits, body.rows, asked))
+        for ended in prompts:
+            logs.update(self._first(ended.logits, ended.rows, asked))
             chains = [
-                (place, chain) for place, n in enumerate(body.rows) for chain in asked[n].chains
+                (place, chain) for place, n in enumerate(ended.rows) for chain in asked[n].chains
             ]
             for some in self._chunks(chains):
-                places = self.scorer.lvlm.send(torch.tensor([place for place, _ in some]))
-                own = branch(cache, places, recorded=not stock)
-                offset = body.offset
-                if offset is not None:
-                    offset = offset[places.to(offset.device)]
+                cache, offset = ended.branched(send(torch.tensor([place for place, _ in some])))
                 for step in range(len(some[0][1])):
                     ids = torch.tensor([[chain[step]] for _, chain in some])
-                    logits = self.scorer._go_on(self.scorer.lvlm.send(ids), own, offset)
-                    contexts = [(body.rows[place], chain[: step + 1]) for place, chain in some]
+                    logits = runner.go_on(send(ids), cache, offset)
+                    contexts = [(ended.rows[place], chain[: step + 1]) for place, chain in some]
                     logs.update(_read(logits, contexts, asked))
         return logs
 
@@ -199,18 +169,20 @@ class OptionScorer:
     def _spellings(self, option: str) -> tuple[Tokens, ...]:
         """The token sequences that spell an option.
 
-        Every vocabulary entry that is the whole option counts, whatever its case and leading
-        space; where there is none, the tokenizer's own pieces of the option as it stands and with a
-        capital letter, both with and without a space in front.
+        Every vocabulary entry that is the whole option, whatever its case and leading space; and
+        the tokenizer's own pieces of the option as it stands and with a capital letter, both with
+        and without a space in front. A word may be one entry behind a space and three pieces
+        without, and which of them a model says hangs on its chat template.
         """
         word = " ".join(option.split())
-        whole = self._whole.get(word.lower())
-        if whole:
-            return tuple((number,) for number in sorted(whole))
-        written = [lead + word for lead in ("", " ")]
-        written += [lead + word[:1].upper() + word[1:] for lead in ("", " ")]
-        found = self.tokenizer(written, add_special_tokens=False)["input_ids"]
-        return tuple(dict.fromkeys(tuple(ids) for ids in found if ids))
+        whole = [(number,) for number in sorted(self._whole.get(word.lower(), ()))]
+        small = [lead + word for lead in ("", " ")]
+        capital = [lead + word[:1].upper() + word[1:] for lead in ("", " ")]
+        found = self.tokenizer([*small, *capital], add_special_tokens=False)["input_ids"]
+        pieces = [tuple(ids) for ids in found if ids]
+        if whole and not self.scorer.share_prefix and all(len(ids) == 1 for ids in pieces[:2]):
+            pieces = []  # only a capital letter takes more, and nothing can be fed behind a prompt
+        return tuple(dict.fromkeys([*whole, *pieces]))
 
     def _refuse_long(self, options: Sequence[Sequence[str]], wanted: Sequence[_Wanted]) -> None:
         for own, need in zip(options, wanted, strict=True):

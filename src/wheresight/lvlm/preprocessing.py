@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 
 from wheresight.errors import ModelError
-from wheresight.lvlm.prompts import chat_prompt
+from wheresight.lvlm.prompts import adds_special_tokens, chat_prompt
 
 if TYPE_CHECKING:
     import torch
@@ -181,6 +181,7 @@ class Preprocessor:
             images=[[picture] for picture in pictures],
             padding=True,
             padding_side="left",
+            add_special_tokens=all(adds_special_tokens(self.processor, p) for p in prompts),
             return_tensors="pt",
         )
         # Some processors make labels for training, and the model would compute a loss.

@@ -43,3 +43,13 @@ def check_chat_template(processor: Any) -> None:
         f"The processor {type(processor).__name__} has no chat template, so a question cannot be "
         "put in the form the model was trained on. Put a chat_template.jinja beside its files."
     )
+
+
+def adds_special_tokens(processor: Any, text: str) -> bool:
+    """Should the tokenizer put its own tokens around a rendered prompt?
+
+    Not if the template has written the first of them already: two would be more than the model was
+    trained with. This is the rule of transformers' own `apply_chat_template(tokenize=True)`.
+    """
+    bos = getattr(processor.tokenizer, "bos_token", None)
+    return not (bos and text.startswith(bos))

@@ -15,10 +15,11 @@ tags: [llava, emoji, tiny, interpretability]
 
 # The pocket LVLM
 
-A small vision-language model of a stock class (LLaVA: CLIP tower, two-layer projector, Llama
-decoder with RoPE), trained from scratch by the wheresight project on scenes made of emoji and
-coloured shapes. It exists so that experiments on *where* a model looks run in minutes on a laptop.
-It is no product: it knows {names} things and nothing else.
+A small vision-language model of a stock class, trained from scratch by the wheresight project on
+scenes made of emoji and coloured shapes. It exists so that experiments on *where* a model looks run
+in minutes on a laptop. It is no product: it knows {names} things and nothing else.
+
+{about}.
 
     from transformers import AutoModelForImageTextToText, AutoProcessor
     model = AutoModelForImageTextToText.from_pretrained(folder)
@@ -28,21 +29,27 @@ It is no product: it knows {names} things and nothing else.
 
 {emoji} emoji in two styles, 64 px, from the npm packages `emoji-datasource-google` (Noto Emoji,
 Google LLC, Apache-2.0) and `emoji-datasource-twitter` (Twemoji, Twitter, Inc and other
-contributors, CC-BY 4.0), and {shapes} coloured shapes drawn by this package. Names are the Unicode
-names, some of them shortened. The weights hold nothing from any other model.
+contributors, CC-BY 4.0), and {shapes} coloured shapes drawn by this package; in the last part of
+the training {drawn} shapes as the benchmark 2DS draws them (none of its pictures). Names are the
+Unicode names, some of them shortened. The weights hold nothing from any other model.
 
 ## What it can be asked
 
 Is a thing there ({matches} wordings, the question of the BaPA paper word for word among them);
 what is this; what is at a cell ("top left"); where is a thing; is one thing left of, right of,
-above or below another. Answers: `Yes`, `No`, `the red apple`, `top left`, `nothing`.
+above or below another; what color, what shape, or what is at a side of a picture of shapes, or
+left of, right of, above or below one of them. Where things are, and all about shapes, it can be
+asked with a list of answers to choose from, too. Answers: `Yes`, `No`, `the red apple`, `top left`,
+`nothing`, `red`, `star`, `red star`.
 
 """
 
 
 def render_card(training: dict[str, Any]) -> str:
     """Markdown of the model card; ``training`` is what ``training.json`` holds."""
+    from wheresight.pocket.architectures import architecture
     from wheresight.pocket.language import MATCHES
+    from wheresight.pocket.shape_scenes import NAMES
 
     names = training["names"]
     text = _HEAD.format(
@@ -50,6 +57,8 @@ def render_card(training: dict[str, Any]) -> str:
         emoji=names["emoji"],
         shapes=names["all"] - names["emoji"],
         matches=len(MATCHES),
+        about=architecture(training["recipe"].get("architecture", "llava")).about,
+        drawn=len(NAMES),
     )
     text += _recipe(training) + _curves(training)
     evaluation = training.get("evaluation")
@@ -68,7 +77,8 @@ def _recipe(training: dict[str, Any]) -> str:
 pictures, {(recipe["image_size"] // recipe["patch_size"]) ** 2} image tokens; seed {recipe["seed"]}.
 `wheresight pocket train` follows this recipe; it took {seconds["all"] / 60:.0f} minutes on
 {recipe["threads"]} cores (tower {seconds["tower"] / 60:.0f}, decoder
-{seconds["decoder"] / 60:.0f}). Every number is in `training.json`.
+{seconds["decoder"] / 60:.0f}, shapes {seconds["shapes"] / 60:.0f}). Every number is in
+`training.json`.
 
 1. Tower and projector, {recipe["tower_steps"]:,} steps of {recipe["tower_batch"]} pictures: each
    covered patch must point at its thing's name (mean of the name's word embeddings, norm about
@@ -83,6 +93,11 @@ pictures, {(recipe["image_size"] // recipe["patch_size"]) ** 2} image tokens; se
    itself. Few things and short wordings first, then what is at a cell, then where a named thing
    is, then how two named things stand to each other.
    {recipe["multi_turn_share"]:.0%} of the steps are true conversations.
+4. Tower and projector again, {recipe["shape_tower_steps"]:,} steps, {recipe["shape_share"]:.0%} of
+   the pictures of shapes in ten colours, 44 to 110 px on 336 px; the place in each token and the
+   tokens' length are held. Then the decoder again, {recipe["shape_decoder_steps"]:,} steps:
+   {recipe["shape_share"]:.0%} on shapes with {recipe["shape_questions"]} questions each, the others
+   as before, {recipe["options_share"]:.0%} of their questions with the answers to choose from.
 
 Scenes are natural: one to a few things (at most 5 for the decoder, 6 for the tower), centres drawn
 from a normal distribution around the middle (standard deviation {recipe["centre_spread"]:.0%} of
@@ -98,8 +113,8 @@ def _curves(training: dict[str, Any]) -> str:
         "tower": ("loss", "patches_right", "background_right", "cosine", "place_error"),
         "decoder": ("loss", "yes_no", "words"),
     }
-    for phase, keys in columns.items():
-        curve = training["curves"][phase]
+    for phase, curve in training["curves"].items():
+        keys = columns[phase.split(",")[0]]
         every = max(1, len(curve) // 12)
         points = [*curve[:-1:every], curve[-1]] if curve else []
         text += f"{phase}\n\n| step | minutes | {' | '.join(keys)} |\n|{'---|' * (len(keys) + 2)}\n"
@@ -140,6 +155,10 @@ def _evaluation(evaluation: dict[str, Any]) -> str:
         a, b = short[task], long.get(task, empty)
         text += f"| {task} | {a['accuracy']:.3f} | {a['n']:.0f} "
         text += f"| {b['accuracy']:.3f} | {b['n']:.0f} |\n"
+    text += "\nNew pictures of two to six shapes, all wordings mixed, share of whole answers "
+    text += "right:\n\n| category | right | n |\n|---|---|---|\n"
+    for category, row in evaluation["shapes"].items():
+        text += f"| {category} | {row['accuracy']:.3f} | {row['n']:.0f} |\n"
     return text + "\n"
 
 

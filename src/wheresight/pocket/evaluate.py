@@ -7,6 +7,7 @@ processor. Questions are scored as single turns (packed; see ``packing``), in fl
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,8 @@ import numpy as np
 from PIL import Image
 
 from wheresight.errors import WheresightError
+from wheresight.pocket.architectures import architecture_of
+from wheresight.pocket.architectures.architecture import Architecture
 from wheresight.pocket.emoji import Things, decode, load_things, read_rows
 from wheresight.pocket.language import (
     PAPER,
@@ -28,6 +31,7 @@ from wheresight.pocket.language import (
 from wheresight.pocket.model import image_features, pixel_tensor
 from wheresight.pocket.packing import hidden_states, pack
 from wheresight.pocket.scenes import Scene, sample_scene
+from wheresight.pocket.shape_scenes import ask_of_shapes, sample_shape_scene
 
 CANVAS, TILE = 840, 270
 WORDINGS = {"short": SHORT_MATCH, "paper": PAPER}
@@ -50,6 +54,7 @@ class Pocket:
     model: Any
     processor: Any
     things: Things
+    size: tuple[int, int]  # picture side, patch side, px
 
     @property
     def tokenizer(self) -> Any:
@@ -59,34 +64,57 @@ class Pocket:
     @property
     def image_tokens(self) -> int:
         """Tokens of a picture."""
-        return int(self.model.config.image_seq_length)
+        side, patch = self.size
+        return (side // patch) ** 2
 
     @property
-    def size(self) -> tuple[int, int]:
-        """(picture side, patch side) in px."""
-        vision = self.model.config.vision_config
-        return int(vision.image_size), int(vision.patch_size)
+    def kind(self) -> Architecture:
+        """Its architecture."""
+        return architecture_of(self.model)
+
+    def seen(self, pixels: Any) -> Any:
+        """(B, 3, S, S) -> (B, N, D) image tokens."""
+        import torch
+
+        with torch.inference_mode():
+            return image_features(self.model, pixels)
+
+    def looked_at(self, images: list[Image.Image]) -> Any:
+        """(B, N, D) image tokens of pictures of any size, through the folder's own processor."""
+        import torch
+
+        given = self.processor.image_processor(images, return_tensors="pt")
+        names = ("pixel_values", "image_grid_thw")
+        with torch.inference_mode():
+            output = self.model.model.get_image_features(
+                **{name: given[name] for name in names if name in given}
+            )
+            return self.kind.stacked(output, len(images))
 
 
 def load_pocket(folder: Path, things: Things | None = None) -> Pocket:
     """Load a folder with the stock Auto classes, for float32 on the CPU."""
-    from transformers import AutoModelForImageTextToText, AutoProcessor
+    from transformers import AutoModelForImageTextToText
 
-    if not (folder / "config.json").is_file():
-        raise WheresightError(f"{folder} holds no model: there is no config.json.")
+    from wheresight.lvlm.stills import load_processor
+
+    for name in ("config.json", "training.json"):
+        if not (folder / name).is_file():
+            raise WheresightError(f"{folder} holds no pocket model: there is no {name}.")
     model = AutoModelForImageTextToText.from_pretrained(folder).float().eval()
-    processor = AutoProcessor.from_pretrained(folder)
-    return Pocket(model, processor, things or load_things())
+    recipe = json.loads((folder / "training.json").read_text())["recipe"]
+    size = (recipe["image_size"], recipe["patch_size"])
+    return Pocket(model, load_processor(str(folder)), things or load_things(), size)
 
 
 def answer(
-    pocket: Pocket, pixels: Any, questions: list[list[Question]]
+    pocket: Pocket, features: Any, questions: list[list[Question]]
 ) -> list[list[tuple[float, bool]]]:
     """Score questions about pictures.
 
     Args:
         pocket: the model.
-        pixels: (B, 3, S, S) float32 tensor.
+        features: (B, N, D) image tokens.
         questions: for each picture its questions.
 
     Returns:
@@ -97,9 +125,9 @@ def answer(
 
     tokenizer = pocket.tokenizer
     yes, no = (tokenizer.convert_tokens_to_ids(word) for word in ("Yes", "No"))
-    packed = pack(questions, tokenizer, pocket.image_tokens)
+    packed = pack(questions, tokenizer, pocket.image_tokens, kind=pocket.kind)
     with torch.inference_mode():
-        states = hidden_states(pocket.model, packed, image_features(pocket.model, pixels))
+        states = hidden_states(pocket.model, packed, features)
         answered = packed.labels >= 0
         logits = pocket.model.lm_head(states[answered]).float()
     wanted = packed.labels[answered]
@@ -174,8 +202,7 @@ def evaluate_grids(
                 asked.append(match_question(names[thing], True, wording))
                 asked.append(match_question(names[int(rng.choice(others))], False, wording))
             questions.append(asked)
-        pixels = pocket.processor.image_processor(images, return_tensors="pt")["pixel_values"]
-        for row_of in answer(pocket, pixels, questions):
+        for row_of in answer(pocket, pocket.looked_at(images), questions):
             for cell in range(9):
                 present[cell].append(row_of[2 * cell][0])
                 absent[cell].append(row_of[2 * cell + 1][0])
@@ -216,7 +243,7 @@ def evaluate_tasks(
         asked = [ask(rng, scene, pocket.things, 8, stage) for scene in batch]
         pixels = pixel_tensor(np.stack([scene.pixels for scene in batch]))
         for scene, questions, results in zip(
-            batch, asked, answer(pocket, pixels, asked), strict=True
+            batch, asked, answer(pocket, pocket.seen(pixels), asked), strict=True
         ):
             for question, (_, right) in zip(questions, results, strict=True):
                 counts[question.task].append(right)
@@ -230,6 +257,24 @@ def evaluate_tasks(
     for objects, found in sorted(by_objects.items()):
         table[f"at_cell, {objects} things"] = {"accuracy": float(np.mean(found)), "n": len(found)}
     return table
+
+
+def evaluate_shapes(pocket: Pocket, scenes: int, seed: int = 7) -> dict[str, dict[str, float]]:
+    """Questions about pictures of shapes, by category: share of whole answers right, and n."""
+    rng = np.random.default_rng((seed, 10))
+    counts: dict[str, list[bool]] = {}
+    for start in range(0, scenes, 16):
+        shown = [sample_shape_scene(rng, *pocket.size) for _ in range(min(16, scenes - start))]
+        asked = [ask_of_shapes(rng, picture, 8) for picture in shown]
+        pixels = pixel_tensor(np.stack([picture.pixels for picture in shown]))
+        found = answer(pocket, pocket.seen(pixels), asked)
+        for questions, results in zip(asked, found, strict=True):
+            for question, (_, right) in zip(questions, results, strict=True):
+                counts.setdefault(question.task, []).append(right)
+    return {
+        task: {"accuracy": float(np.mean(right)), "n": len(right)}
+        for task, right in sorted(counts.items())
+    }
 
 
 def evaluate_folder(
@@ -253,6 +298,8 @@ def evaluate_folder(
     for name, share in (("short", 0.0), ("long", 1.0)):
         say(f"tasks, {name} wordings")
         result["tasks"][name] = evaluate_tasks(pocket, scenes, share, seed)
+    say("shapes")
+    result["shapes"] = evaluate_shapes(pocket, scenes, seed)
     result["bars"] = bars(result)
     return result
 

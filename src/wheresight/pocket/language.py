@@ -6,12 +6,13 @@ pieces. An answer is ``Yes``, ``No``, a name after ``the``, a cell, or ``nothing
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from wheresight.pocket.emoji import Things
 from wheresight.pocket.scenes import CELLS, Placed, Scene, cell_of
+from wheresight.stimuli.benchmarks.question import answer_with
 
 # The question of the BaPA paper, word for word.
 PAPER = (
@@ -35,6 +36,7 @@ CELL_MATCHES = ("is {caption} at {cell}", "Is {caption} at the {cell}?")
 RELATIONS = ("left of", "right of", "above", "below")
 RELATION_MATCHES = ("is {a} {relation} {b}", "Is {a} {relation} {b}?")
 WHERE_RELATIVE = ("where {a} to {b}", "Where is {a}, seen from {b}?")
+IN_RELATION = "Where is the {a} in relation to the {b}?"  # AdaptVis (arXiv 2503.01773)
 SIDES_OF = {"left of": "left", "right of": "right", "above": "above", "below": "below"}
 CLEAR = 12.0  # px between centres for a relation to be asked about
 
@@ -97,6 +99,24 @@ def ask(
             question = builders[kind](rng, scene, things, stage)
         questions.append(question or _match(rng, scene, things, stage))
     return questions
+
+
+def ask_with_options(rng: np.random.Generator, scene: Scene, things: Things) -> Question | None:
+    """Where a thing is, with the list of answers to choose from; None if that is not clear.
+
+    Cells are listed in reading order or in any; sides are asked for in AdaptVis's words, too.
+    """
+    if len(scene.placed) < 2 or rng.random() < 0.5:
+        found = _where(rng, scene, things, Stage(1.0, relative=0.0))
+        options = list(CELLS)
+    else:
+        found = _where_relative(rng, scene, things, Stage(0.5), (WHERE_RELATIVE[1], IN_RELATION))
+        options = list(SIDES_OF.values())
+    if found is None:
+        return None
+    if rng.random() < 0.3:
+        rng.shuffle(options)
+    return replace(found, text=f"{found.text} {answer_with(options)}")
 
 
 def match_question(caption: str, present: bool, wording: str = SHORT_MATCH) -> Question:
@@ -208,7 +228,11 @@ def _where(rng: np.random.Generator, scene: Scene, things: Things, stage: Stage)
 
 
 def _where_relative(
-    rng: np.random.Generator, scene: Scene, things: Things, stage: Stage
+    rng: np.random.Generator,
+    scene: Scene,
+    things: Things,
+    stage: Stage,
+    wordings: tuple[str, ...] = WHERE_RELATIVE,
 ) -> Question | None:
     """The side that is clearest; asked only where one direction is clearly the longer one."""
     first, second = (scene.placed[int(i)] for i in rng.choice(len(scene.placed), 2, False))
@@ -220,7 +244,7 @@ def _where_relative(
         answer = "left" if dx < 0 else "right"
     else:
         answer = "above" if dy < 0 else "below"
-    text = phrase(rng, WHERE_RELATIVE, stage.long_share).format(
+    text = phrase(rng, wordings, stage.long_share).format(
         a=things.things[first.thing].name, b=things.things[second.thing].name
     )
     return Question(text, answer, "where_relative")

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from wheresight.pocket.architectures import architecture_of
 from wheresight.pocket.emoji import Things
 from wheresight.pocket.model import image_features, pixel_tensor
 from wheresight.pocket.recipe import Recipe
@@ -44,9 +45,9 @@ def write_places(model: Any, things: Things, recipe: Recipe) -> float:
     import torch
 
     rng = np.random.default_rng((recipe.seed, 6))
-    projector = model.model.multi_modal_projector
+    last = architecture_of(model).last_layer(model)
     inner: list[torch.Tensor] = []
-    hook = projector.linear_2.register_forward_pre_hook(lambda _, args: inner.append(args[0]))
+    hook = last.watch(inner)
     model.eval()
     lengths = []
     with torch.no_grad():
@@ -62,7 +63,8 @@ def write_places(model: Any, things: Things, recipe: Recipe) -> float:
     hidden = torch.cat([h.reshape(-1, h.shape[-1]) for h in inner]).double()
     code = place_code(recipe.image_size // recipe.patch_size)
     wanted = code.repeat(len(hidden) // len(code), 1)
-    centre = hidden.mean(0)
+    # Without a bias to take it off again, the mean stays in: the code's own mean is 0.
+    centre = hidden.mean(0) if last.bias is not None else torch.zeros_like(hidden[0])
     spread = hidden - centre
     gram = spread.T @ spread / len(spread)
     gram += 1e-3 * gram.diagonal().mean() * torch.eye(len(gram), dtype=gram.dtype)
@@ -72,11 +74,8 @@ def write_places(model: Any, things: Things, recipe: Recipe) -> float:
     directions = torch.linalg.qr(noise).Q  # (D, 4), orthonormal
     # Four code entries of variance 1 make a vector of length 2.
     directions *= recipe.place_share * length / 2
-    with torch.no_grad():
-        last = projector.linear_2
-        last.weight.add_((directions @ readout.T).float())
-        last.bias.sub_((directions @ readout.T @ centre).float())
-        scale = 1 / (1 + recipe.place_share**2) ** 0.5
-        last.weight.mul_(scale)
-        last.bias.mul_(scale)
+    scale = 1 / (1 + recipe.place_share**2) ** 0.5
+    last.weight.add_((directions @ readout.T).float()).mul_(scale)
+    if last.bias is not None:
+        last.bias.sub_((directions @ readout.T @ centre).float()).mul_(scale)
     return error

@@ -13,9 +13,11 @@ class Recipe:
     Sizes: ``image_size`` px pictures give ``(image_size / patch_size)**2`` image tokens.
     Steps: the tower learns for ``tower_steps`` of ``tower_batch`` pictures, then is frozen with
     its projector while the decoder learns for ``decoder_steps`` of ``decoder_batch`` pictures
-    with ``questions`` questions each.
+    with ``questions`` questions each. Last, both go on for ``shape_tower_steps`` and
+    ``shape_decoder_steps``, half of them on pictures of shapes (``shape_scenes``).
     """
 
+    architecture: str = "llava"
     seed: int = 20260
     threads: int = 2
     bfloat16: bool = True
@@ -63,11 +65,24 @@ class Recipe:
     pairs_from: int = 4_000
     fresh_starts: tuple[int, ...] = (2_000, 3_000)  # new optimizer state, new stream of scenes
     multi_turn_share: float = 0.05
-    gradient_norm: float = 1.0
 
+    shape_tower_steps: int = 1_500
+    shape_tower_rate: float = 1.5e-3
+    shape_decoder_steps: int = 3_000
+    shape_decoder_rate: float = 1e-3
+    shape_questions: int = 10
+    shape_share: float = 0.5  # of the pictures in this part
+    options_share: float = 0.25  # of the other pictures' questions, with the answers to choose from
+
+    gradient_norm: float = 1.0
     grid_share: float = 0.08
     centre_spread: float = 0.24
     log_every: int = 50
+
+    @property
+    def image_tokens(self) -> int:
+        """How many tokens a picture takes in the decoder."""
+        return (self.image_size // self.patch_size) ** 2
 
     def to_dict(self) -> dict[str, Any]:
         """The recipe as plain JSON values."""
@@ -75,9 +90,10 @@ class Recipe:
         return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
 
 
-def preset(name: str, seed: int | None = None) -> Recipe:
+def preset(name: str, seed: int | None = None, architecture: str = "llava") -> Recipe:
     """A recipe by name: ``full`` (the shipped weights) or ``smoke`` (about a minute, for tests)."""
     from wheresight.errors import WheresightError
+    from wheresight.pocket.architectures import architecture as find
 
     recipes = {
         "full": Recipe(),
@@ -92,11 +108,14 @@ def preset(name: str, seed: int | None = None) -> Recipe:
             long_questions_from=50,
             first_cycle=60,
             restart_at=60,
+            shape_tower_steps=20,
+            shape_decoder_steps=20,
             questions=8,
             log_every=10,
         ),
     }
     if name not in recipes:
         raise WheresightError(f"Unknown preset {name!r}. Known: {', '.join(recipes)}.")
-    recipe = recipes[name]
+    kind = find(architecture)
+    recipe = replace(recipes[name], architecture=kind.name, **kind.changes)
     return recipe if seed is None else replace(recipe, seed=seed)

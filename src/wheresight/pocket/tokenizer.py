@@ -6,6 +6,8 @@ are single pieces, so that the question costs about ten tokens instead of fifty.
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from typing import Any
 
 from wheresight.pocket import language
@@ -16,13 +18,13 @@ SENTENCES = (
     "Determine if there is a sub-image in the given image that matches the text following.",
     "The answer should only contain 'Yes' or 'No', without reasoning process.",
 )
-CHAT_TEMPLATE = (
+_CHAT_TEMPLATE = (
     "{%- for message in messages -%}"
     "{%- if message['role'] == 'assistant' -%}{{- 'ASSISTANT:' -}}"
     "{%- else -%}{{- 'USER:' -}}{%- endif -%}"
     "{%- if message['content'] is string -%}{{- message['content'] -}}"
     "{%- else -%}"
-    "{%- for part in message['content'] if part['type'] == 'image' -%}{{- '<image>\\n' -}}"
+    "{%- for part in message['content'] if part['type'] == 'image' -%}{{- MARKER -}}"
     "{%- endfor -%}"
     "{%- for part in message['content'] if part['type'] == 'text' -%}{{- part['text'] -}}"
     "{%- endfor -%}{%- endif -%}"
@@ -45,6 +47,11 @@ def main(path: str) -> int:
 """
 
 
+def chat_template(marker: str) -> str:
+    """Turns as the training writes them; ``marker`` stands for a picture, before all text."""
+    return _CHAT_TEMPLATE.replace("MARKER", json.dumps(marker))
+
+
 def corpus(names: list[str]) -> list[str]:
     """Texts whose counts decide the merges: names weigh most, so that their words stay whole."""
     texts = [_PLAIN]
@@ -61,8 +68,13 @@ def corpus(names: list[str]) -> list[str]:
     return texts
 
 
-def train_tokenizer(names: list[str], vocabulary: int) -> Any:
-    """A ``PreTrainedTokenizerFast`` with about ``vocabulary`` pieces; the same on every run."""
+def train_tokenizer(
+    names: list[str], vocabulary: int, marks: Mapping[str, str] | None = None
+) -> Any:
+    """A ``PreTrainedTokenizerFast`` with about ``vocabulary`` pieces; the same on every run.
+
+    ``marks`` are special tokens that an architecture needs, by their roles.
+    """
     from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
@@ -72,7 +84,7 @@ def train_tokenizer(names: list[str], vocabulary: int) -> Any:
     pieces = [USER, ASSISTANT, *SENTENCES]
     trainer = trainers.BpeTrainer(
         vocab_size=vocabulary - len(pieces),
-        special_tokens=[PAD, BOS, EOS, IMAGE],
+        special_tokens=[PAD, BOS, EOS, IMAGE, *(marks or {}).values()],
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
@@ -83,7 +95,7 @@ def train_tokenizer(names: list[str], vocabulary: int) -> Any:
         pad_token=PAD,
         bos_token=BOS,
         eos_token=EOS,
-        extra_special_tokens={"image_token": IMAGE},
+        extra_special_tokens={"image_token": IMAGE, **(marks or {})},
         clean_up_tokenization_spaces=False,
         padding_side="left",
         model_max_length=512,

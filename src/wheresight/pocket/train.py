@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import platform
 import time
 from collections.abc import Callable
@@ -9,9 +10,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from wheresight.errors import WheresightError
+from wheresight.pocket.architectures import architecture, architecture_of
+from wheresight.pocket.curves import Report
+from wheresight.pocket.emoji import Things
 from wheresight.pocket.recipe import Recipe
-
-Report = Callable[[str, int, int, dict[str, float]], None]
 
 
 def train(
@@ -20,8 +23,12 @@ def train(
     report: Report | None = None,
     evaluate: bool = True,
     say: Callable[[str], None] | None = None,
+    start: Path | None = None,
 ) -> dict[str, Any]:
     """Train, save, evaluate the saved folder, and write its card.
+
+    The weights are rounded to half precision before the last part, as they are in a folder; so a
+    run that starts from a folder goes on as the one that wrote it would have.
 
     Args:
         recipe: every number.
@@ -29,6 +36,7 @@ def train(
         report: called now and then with phase, step, steps and the means since the last call.
         evaluate: whether to measure the saved folder (some minutes on 2 cores).
         say: called with one line at the start of each part.
+        start: a folder of this package whose first two parts are taken as they are.
 
     Returns:
         What is written to ``training.json``: recipe, curves, wall times, versions, evaluation.
@@ -38,42 +46,34 @@ def train(
     from wheresight.pocket.emoji import load_things
     from wheresight.pocket.evaluate import evaluate_folder
     from wheresight.pocket.export import save_folder, write_records
-    from wheresight.pocket.model import build_model, build_processor
-    from wheresight.pocket.places import write_places
-    from wheresight.pocket.tokenizer import train_tokenizer
-    from wheresight.pocket.train_decoder import train_decoder
-    from wheresight.pocket.train_tower import train_tower
+    from wheresight.pocket.train_shapes import train_on_shapes
 
     tell = say or (lambda text: None)
     quiet: Report = report or (lambda phase, step, steps, values: None)
     torch.set_num_threads(recipe.threads)
-    started = time.monotonic()
     tell("pictures and tokenizer")
     things = load_things()
-    tokenizer = train_tokenizer(things.names, recipe.vocabulary)
-    model = build_model(recipe, tokenizer)
-    processor = build_processor(recipe, tokenizer)
-    tell("tower and projector")
-    tower_curve = train_tower(model, tokenizer, things, recipe, quiet)
-    place_error = write_places(model, things, recipe)
-    tower_done = time.monotonic()
-    tell("decoder, on frozen tower and projector")
-    decoder_curve = train_decoder(model, tokenizer, things, recipe, quiet)
-    done = time.monotonic()
-    training: dict[str, Any] = {
+    if start is None:
+        model, processor, training = _first_parts(recipe, things, quiet, tell)
+    else:
+        model, processor, training = _taken_up(start, recipe, things)
+    tell("shapes and lists of answers")
+    started = time.monotonic()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.copy_(parameter.half())
+    curves = train_on_shapes(model, processor.tokenizer, things, recipe, quiet)
+    training |= {
         "recipe": recipe.to_dict(),
         "names": {"emoji": len(things.emoji), "all": len(things.names)},
         "parameters": parameter_counts(model),
-        "seconds": {
-            "tower": tower_done - started,
-            "decoder": done - tower_done,
-            "all": done - started,
-        },
-        "curves": {"tower": tower_curve, "decoder": decoder_curve},
-        "place_error": place_error,
+        "curves": training["curves"] | curves,
         "versions": versions(),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+    seconds = {**training["seconds"], "shapes": time.monotonic() - started}
+    seconds.pop("all", None)
+    training["seconds"] = seconds | {"all": sum(seconds.values())}
     save_folder(model, processor, out, training)
     if evaluate:
         tell("evaluation of the saved folder")
@@ -82,11 +82,69 @@ def train(
     return training
 
 
+def _first_parts(
+    recipe: Recipe, things: Things, report: Report, tell: Callable[[str], None]
+) -> tuple[Any, Any, dict[str, Any]]:
+    """Model and processor after the first two parts, and what is to be told of them."""
+    from wheresight.pocket.model import build_model, build_processor
+    from wheresight.pocket.places import write_places
+    from wheresight.pocket.tokenizer import train_tokenizer
+    from wheresight.pocket.train_decoder import train_decoder
+    from wheresight.pocket.train_tower import train_tower
+
+    started = time.monotonic()
+    marks = architecture(recipe.architecture).marks
+    tokenizer = train_tokenizer(things.names, recipe.vocabulary, marks)
+    model = build_model(recipe, tokenizer)
+    tell("tower and projector")
+    tower = train_tower(model, tokenizer, things, recipe, report)
+    place_error = write_places(model, things, recipe)
+    between = time.monotonic()
+    tell("decoder, on frozen tower and projector")
+    decoder = train_decoder(model, tokenizer, things, recipe, report)
+    training = {
+        "seconds": {"tower": between - started, "decoder": time.monotonic() - between},
+        "curves": {"tower": tower, "decoder": decoder},
+        "place_error": place_error,
+    }
+    return model, build_processor(recipe, tokenizer), training
+
+
+def _taken_up(folder: Path, recipe: Recipe, things: Things) -> tuple[Any, Any, dict[str, Any]]:
+    """The same, from a folder that this package wrote."""
+    from wheresight.pocket.evaluate import load_pocket
+    from wheresight.pocket.model import build_processor
+    from wheresight.pocket.tokenizer import train_tokenizer
+
+    pocket = load_pocket(folder, things)
+    told = json.loads((folder / "training.json").read_text())
+    first = ("tower", "decoder")
+    if set(told["curves"]) != set(first):
+        raise WheresightError(
+            f"{folder} has had the phases {', '.join(told['curves'])}. Expected one with "
+            f"{' and '.join(first)} alone to go on from."
+        )
+    training = {
+        "seconds": {phase: told["seconds"][phase] for phase in first},
+        "curves": {phase: told["curves"][phase] for phase in first},
+        "place_error": told["place_error"],
+    }
+    # Made anew, because a tokenizer that was loaded is saved with words on where it came from.
+    marks = architecture(recipe.architecture).marks
+    tokenizer = train_tokenizer(things.names, recipe.vocabulary, marks)
+    known = tokenizer.get_vocab() == pocket.tokenizer.get_vocab()
+    if pocket.kind.name != recipe.architecture or not known:
+        raise WheresightError(
+            f"{folder} holds another architecture or vocabulary than the recipe's. Expected one "
+            f"that this version's recipe of {recipe.architecture} wrote."
+        )
+    return pocket.model, build_processor(recipe, tokenizer), training
+
+
 def parameter_counts(model: Any) -> dict[str, int]:
     """Parameters of each part."""
     parts = {
-        "tower": model.model.vision_tower,
-        "projector": model.model.multi_modal_projector,
+        **architecture_of(model).vision(model),
         "decoder": model.model.language_model,
         "all": model,
     }

@@ -6,19 +6,19 @@ times longer and stop pointing at their names.
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from wheresight.pocket.architectures import architecture_of
+from wheresight.pocket.curves import Curve, Report
 from wheresight.pocket.emoji import Things
 from wheresight.pocket.language import Stage, ask
-from wheresight.pocket.model import image_features, image_tokens, pixel_tensor
+from wheresight.pocket.model import image_features, pixel_tensor
 from wheresight.pocket.optimizer import MuonAndAdamW, learning_rate
 from wheresight.pocket.packing import Packed, hidden_states, pack
 from wheresight.pocket.recipe import Recipe
 from wheresight.pocket.scenes import sample_scene
-from wheresight.pocket.train_tower import Report
 
 if TYPE_CHECKING:
     import torch
@@ -81,21 +81,12 @@ def train_decoder(
     At ``recipe.fresh_starts`` the optimizer forgets its state and scenes come from another stream,
     as they did where the run behind the shipped weights was stopped and taken up again.
     """
-    import torch
-
     rng = np.random.default_rng((recipe.seed, 3))
-    for parameter in model.parameters():
-        parameter.requires_grad_(False)
-    named = list(model.model.language_model.named_parameters())
-    trained = [parameter for _, parameter in named]
-    for parameter in trained:
-        parameter.requires_grad_(True)
+    named = only_decoder_trains(model)
     # Words move slowly: the frozen image tokens point at where they were.
     optimizer = MuonAndAdamW(named, recipe.decoder_weight_decay, recipe.word_rate_share)
-    count = image_tokens(recipe)
-    curve: list[dict[str, float]] = []
-    totals: dict[str, list[float]] = {}
-    started = time.monotonic()
+    kind, count = architecture_of(model), recipe.image_tokens
+    curve = Curve("decoder", recipe.decoder_steps, recipe.log_every, report)
     model.train()
     for step in range(recipe.decoder_steps):
         if step in recipe.fresh_starts:
@@ -109,23 +100,40 @@ def train_decoder(
         ]  # fmt: skip
         asked = [ask(rng, scene, things, recipe.questions, stage) for scene in scenes]
         chat = bool(rng.random() < recipe.multi_turn_share)
-        packed = pack(asked, tokenizer, count, multi_turn=chat)
-        rate = rate_at(step, recipe)
-        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=recipe.bfloat16):
-            pixels = pixel_tensor(np.stack([scene.pixels for scene in scenes]))
-            features = image_features(model, pixels).float()
-        loss, yes_no, other = answer_loss(model, packed, features, recipe.bfloat16)
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(trained, recipe.gradient_norm)
-        optimizer.step(rate)
-        for key, value in (("loss", loss.item()), ("yes_no", yes_no), ("words", other)):
-            totals.setdefault(key, []).append(value)
-        if (step + 1) % recipe.log_every == 0 or step + 1 == recipe.decoder_steps:
-            point = {key: float(np.nanmean(value)) for key, value in totals.items()}
-            point |= {"step": step + 1, "seconds": time.monotonic() - started}
-            curve.append(point)
-            totals = {}
-            report("decoder", step + 1, recipe.decoder_steps, point)
+        packed = pack(asked, tokenizer, count, multi_turn=chat, kind=kind)
+        pixels = np.stack([scene.pixels for scene in scenes])
+        curve.add(step, learn(model, optimizer, packed, pixels, rate_at(step, recipe), recipe))
     model.eval()
-    return curve
+    return curve.points
+
+
+def only_decoder_trains(model: Any) -> list[tuple[str, Any]]:
+    """Freeze all else; the decoder's parameters with their names."""
+    for parameter in model.parameters():
+        parameter.requires_grad_(False)
+    named = list(model.model.language_model.named_parameters())
+    for _, parameter in named:
+        parameter.requires_grad_(True)
+    return named
+
+
+def learn(
+    model: Any,
+    optimizer: MuonAndAdamW,
+    packed: Packed,
+    pictures: np.ndarray,
+    rate: float,
+    recipe: Recipe,
+) -> dict[str, float]:
+    """One step of the decoder on packed questions about pictures, (B, S, S, 3) uint8."""
+    import torch
+
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=recipe.bfloat16):
+        features = image_features(model, pixel_tensor(pictures)).float()
+    loss, yes_no, other = answer_loss(model, packed, features, recipe.bfloat16)
+    optimizer.zero_grad()
+    loss.backward()
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    torch.nn.utils.clip_grad_norm_(trained, recipe.gradient_norm)
+    optimizer.step(rate)
+    return {"loss": loss.item(), "yes_no": yes_no, "words": other}

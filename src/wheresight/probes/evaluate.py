@@ -6,8 +6,10 @@ the raw generated text, so that every way of scoring can be made from it later (
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, TypedDict
 
 from wheresight.interventions.spec import canonical, to_json
@@ -105,6 +107,40 @@ def evaluate(
                 for q, score, text in zip(asked, own, texts, strict=True)
             ]
     return found
+
+
+def trial(
+    scorer: Scorer, benchmark: Benchmark, interventions: Sequence[str], *, letters: bool = False
+) -> tuple[Callable[[int], None], int]:
+    """What tries how fast questions go, for `lvlm.batch_size.find_batch_size`.
+
+    Args:
+        scorer: the model.
+        benchmark: its first questions are asked, as `evaluate` asks them; nothing is generated.
+        interventions, letters: as for `evaluate`.
+
+    Returns:
+        ask: puts about so many questions to the model, whole pictures.
+        most: how many there are to ask.
+    """
+    from wheresight.lvlm.encoding import Query
+    from wheresight.lvlm.option_scoring import OptionScorer
+
+    some = next(shards(benchmark.questions()))
+    asked = [lettered(q) for q in some] if letters else some
+    groups = list(_by_picture(asked))
+    encoded = scorer.encode(
+        [Query(benchmark.picture(group[0]), tuple(q.text for q in group)) for group in groups]
+    )
+    wanted = [q.letters if letters else q.options for q in asked]
+    ends = list(itertools.accumulate(len(group) for group in groups))
+    options = OptionScorer(scorer)
+
+    def ask(count: int) -> None:
+        rows = next((end for end in ends if end >= count), ends[-1])
+        options.score_all(replace(encoded, rows=encoded.rows[:rows]), wanted[:rows], interventions)
+
+    return ask, ends[-1]
 
 
 def _record(

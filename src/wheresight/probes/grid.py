@@ -13,10 +13,10 @@ import functools
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 from PIL import Image
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_serializer
 
 from wheresight.interventions.spec import to_json
 from wheresight.probes.questions import ask
@@ -39,7 +39,12 @@ class GridSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     model: str = Field(description="Name, folder or hub id of the model.")
-    model_revision: str = Field(description="Commit of the hub, or a hash of a local folder.")
+    model_revision: str = Field(
+        description="Commit of the hub, or a hash of a local folder; a hash of the adapter too."
+    )
+    adapter: str | None = Field(
+        default=None, description="What the adapter on the model was trained under, if it has one."
+    )
     dtype: str = Field(description="Type of the weights while scoring.")
     attention: str = Field(description="Attention implementation.")
     source: str = Field(description="Where the image-caption pairs come from.")
@@ -60,6 +65,14 @@ class GridSettings(BaseModel):
     background: str = Field(description="Colour around and between the tiles.")
     jitter: int = Field(description="Largest shift of the whole grid, pixels; 0 is none.")
     seed: int = Field(description="Seed of distractors, negatives and places.")
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_absent(self, write: Any) -> dict[str, Any]:
+        """As before there were adapters, so that records of models without one keep their names."""
+        found: dict[str, Any] = write(self)
+        if self.adapter is None:
+            del found["adapter"]
+        return found
 
 
 @dataclass(frozen=True)

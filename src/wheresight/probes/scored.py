@@ -12,7 +12,7 @@ from wheresight.probes.evaluate import Evaluated
 from wheresight.probes.text_answers import read, substring_published, yes_no_published
 from wheresight.statistics.choices import by_category, chance_corrected, macro_accuracy, majority
 from wheresight.statistics.clustered import Clusters, Drawn
-from wheresight.statistics.sets import SetAccuracy, set_accuracy
+from wheresight.statistics.sets import SetAccuracy, published_set_accuracy, set_accuracy
 from wheresight.statistics.yes_no import YesNo, yes_no
 
 Draw = Callable[[Sequence[str]], Clusters]
@@ -37,6 +37,8 @@ class Scored:
         corrected: accuracy above guessing, 0 to 1.
         categories: accuracy in each.
         sets, pairs: over complete ones; None where the benchmark has none.
+        published_sets, published_pairs: as the released code counts them
+            (`statistics.sets.published_set_accuracy`); None where they cannot be counted so.
         yes_no: where all questions are of yes and no, and the reader picks options.
         clusters: how many source pictures there are.
     """
@@ -50,6 +52,8 @@ class Scored:
     categories: dict[str, Drawn]
     sets: SetAccuracy | None
     pairs: SetAccuracy | None
+    published_sets: float | None
+    published_pairs: float | None
     yes_no: YesNo | None
     clusters: int
 
@@ -84,15 +88,9 @@ def score(records: Sequence[Evaluated], reader: str, draw: Draw = Clusters) -> S
     Raises:
         RunError: an unknown reader, no records, or one that needs text where none was generated.
     """
-    _check(records, reader)
+    picked, right = answers(records, reader)
     labels = [r["cluster"] for r in records]
     clusters = draw(labels)
-    picked = None if reader == PUBLISHED else _picked(records, reader)
-    if picked is None:
-        right, unread = _published(records), float("nan")
-    else:
-        right = picked == np.array([r["right"] for r in records])
-        unread = float(np.mean(picked < 0))
     categories = [r["category"] for r in records]
     chance = np.array([1 / len(r["options"]) for r in records])
     groups, pairs = [r["group"] for r in records], [r["pair"] for r in records]
@@ -100,16 +98,36 @@ def score(records: Sequence[Evaluated], reader: str, draw: Draw = Clusters) -> S
     return Scored(
         reader=reader,
         right=right,
-        unread=unread,
+        unread=float("nan") if picked is None else float(np.mean(picked < 0)),
         accuracy=clusters.mean(right),
         macro=macro_accuracy(right, categories, clusters),
         corrected=chance_corrected(right, chance, clusters),
         categories=by_category(right, categories, clusters),
         sets=set_accuracy(right, groups, sizes, labels, draw) if any(groups) else None,
         pairs=set_accuracy(right, pairs, 2, labels, draw) if any(pairs) else None,
+        published_sets=_as_published(right, groups, sizes),
+        published_pairs=_as_published(right, pairs, [2] * len(pairs)),
         yes_no=None if picked is None else _yes_no(records, picked, clusters),
         clusters=clusters.count,
     )
+
+
+def answers(records: Sequence[Evaluated], reader: str) -> tuple[np.ndarray | None, np.ndarray]:
+    """What a reader takes the answers for.
+
+    Returns:
+        picked: (Q,), the number of the option that each answer is taken for, -1 for none; None
+            under `published`, which says only right or wrong.
+        right: (Q,) bool.
+
+    Raises:
+        RunError: an unknown reader, no records, or one that needs text where none was generated.
+    """
+    _check(records, reader)
+    if reader == PUBLISHED:
+        return None, _published(records)
+    picked = _picked(records, reader)
+    return picked, picked == np.array([r["right"] for r in records])
 
 
 def baselines(records: Sequence[Evaluated]) -> Baselines:
@@ -143,6 +161,13 @@ def _check(records: Sequence[Evaluated], reader: str) -> None:
             f"The reader {reader!r} reads generated text, and there is none in the records. "
             "Evaluate with a number of new tokens, or score by logp."
         )
+
+
+def _as_published(right: np.ndarray, groups: Sequence[str], sizes: Sequence[int]) -> float | None:
+    """None unless every question is in a set, and all sets are of one size."""
+    if not all(groups) or len(set(sizes)) != 1:
+        return None
+    return published_set_accuracy(right, groups, sizes[0])
 
 
 def _picked(records: Sequence[Evaluated], reader: str) -> np.ndarray:

@@ -105,7 +105,7 @@ class Understanding(Diagnostic):
 
         from wheresight.lvlm.encoding import Query
         from wheresight.lvlm.intervene import intervene
-        from wheresight.lvlm.scoring import on_vision
+        from wheresight.lvlm.prompt_running import on_vision
         from wheresight.lvlm.variants import image_tokens
 
         composites = bench.composites(bench.items)

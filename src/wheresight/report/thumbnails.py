@@ -29,15 +29,22 @@ class Thumbnails:
         render: recipe JSON to picture, or None where the source is not at hand.
         side: longest side in pixels.
         budget: bytes of all pictures together, as they stand in the page.
+        without: what to say where there is no `render`.
     """
 
-    def __init__(self, render: Render | None, side: int = 176, budget: int = 1_600_000) -> None:
+    def __init__(
+        self,
+        render: Render | None,
+        side: int = 176,
+        budget: int = 1_600_000,
+        without: str = NO_SOURCE,
+    ) -> None:
         self._render = render
         self._side = side
         self._left = budget
         self._drawn: dict[str, str] = {}
         self._failures = 0
-        self.reason = "" if render else NO_SOURCE
+        self.reason = "" if render else without
 
     def uri(self, recipe: str) -> str | None:
         """Return the picture as a data URI; None where there is none, `reason` says why."""

@@ -34,6 +34,7 @@ class CompleteItems:
         margins: nats, (I, Q, M, C); NaN where not asked.
         asked: whether the item asks the question, (Q, M).
         clusters: number of the item's key image, (M,).
+        keys: ids of the key images by that number.
         counts: what was counted and what was left out.
     """
 
@@ -44,6 +45,7 @@ class CompleteItems:
     margins: np.ndarray
     asked: np.ndarray
     clusters: np.ndarray
+    keys: list[str]
     counts: Counts
 
     def answers(self, intervention: int) -> GridAnswers:
@@ -136,7 +138,7 @@ def complete_items(
     kept: np.ndarray = np.any(asked, axis=1)
     questions = [question for question, keep in zip(questions, kept, strict=True) if keep]
     asked = asked[kept]
-    clusters = np.unique(np.array(keys)[complete], return_inverse=True)[1]
+    names_of_keys, clusters = np.unique(np.array(keys)[complete], return_inverse=True)
     return CompleteItems(
         protocol="paper" if protocol == "paper" else "balanced",
         interventions=names,
@@ -145,6 +147,7 @@ def complete_items(
         margins=margins[:, kept][:, :, complete],
         asked=asked,
         clusters=clusters,
+        keys=names_of_keys.tolist(),
         counts=Counts(
             rows=table.num_rows,
             items=int(complete.sum()),

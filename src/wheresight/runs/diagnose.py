@@ -20,6 +20,7 @@ from wheresight.probes.diagnostic import Context, Diagnostic, Finding, Records
 from wheresight.probes.grid import GridProbe, GridSettings
 from wheresight.probes.registry import diagnostic_of, diagnostics
 from wheresight.runs import diagnostic_records as records
+from wheresight.runs.adapter import say_adapter
 from wheresight.runs.diagnosis import FILE_NAME, Diagnosed, Diagnosis, diagnosed
 from wheresight.runs.evaluate import fitted
 from wheresight.runs.manifest import ManifestFile
@@ -50,6 +51,7 @@ class DiagnoseRequest:
     out: str
     tools: tuple[str, ...] = ()
     model: str = "pocket"
+    adapter: str | None = None
     source: str = "pocket"
     items: int | None = None
     interventions: tuple[str, ...] = ("none",)
@@ -145,6 +147,7 @@ def run_diagnose(
     grid = request.grid_request(max(1, *(tool.wants() for tool in tools)))
     card, probe = open_grid(grid, progress)
     host = card.host(request.attention)
+    say_adapter(card, specs, progress)
     named = bool(request.tools)
     planned, left_out = [], []
     opened = _open_benchmarks(tools, card, progress)

@@ -3,34 +3,37 @@
 DIR/evaluate.json           the last request: configuration, benchmarks, names of their records
 DIR/records/UNIT-SHA.parquet   some questions under one intervention; UNIT says by hash what decides
                             them, SHA is a hash of the file's bytes
-DIR/evaluation.json         every way of scoring with its interval, beside baselines; made from the
-                            records, and can be made again without the model
+DIR/evaluation.json         every way of scoring with its interval, beside baselines
+DIR/evaluation.html, figures/  the same for people; both are made from the records, and can be made
+                            again without the model
 """
 
 from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 from PIL import Image
 
 from wheresight.errors import RunError
 from wheresight.interventions.host import refuse_unhosted
 from wheresight.interventions.spec import canonical, parse, to_json
 from wheresight.probes.evaluate import Evaluated, evaluate, shards
-from wheresight.runs.evaluation import NUMBERS_VERSION, summarise
-from wheresight.runs.hashed_records import find_whole, write_table
+from wheresight.runs import evaluation_records
+from wheresight.runs.adapter import say_adapter
+from wheresight.runs.evaluation import summarise
+from wheresight.runs.evaluation_batch import BatchSize, check_batch_size, noted, settle
+from wheresight.runs.evaluation_results import FILE_NAME, Evaluation, written
+from wheresight.runs.hashed_records import find_whole
 from wheresight.runs.manifest import ManifestFile
 from wheresight.runs.places import Place, open_place
 from wheresight.runs.progress import Progress, Silent
-from wheresight.runs.results import Environment
+from wheresight.runs.results import Bootstrap, Environment
 from wheresight.runs.store import content_name
-from wheresight.runs.summarise import check_bootstrap
+from wheresight.runs.summarise import METHOD, check_bootstrap
 from wheresight.skeletons import CAUTION, is_skeleton
 from wheresight.stimuli.benchmarks import Benchmark, Controlled, Question, open_benchmark
 
@@ -38,34 +41,8 @@ if TYPE_CHECKING:
     from wheresight.lvlm.loading import ModelCard
     from wheresight.lvlm.scoring import Scorer
 
+PAGE = "evaluation.html"
 MANIFEST = ManifestFile("evaluate.json", 1, "evaluation", "an evaluation was written into")
-EVALUATION = "evaluation.json"
-_SCHEMA = 1  # of the records
-_COLUMNS = pa.schema(
-    [
-        ("benchmark", pa.string()),
-        ("control", pa.string()),
-        ("question", pa.string()),
-        ("cluster", pa.string()),
-        ("category", pa.string()),
-        ("group", pa.string()),
-        ("group_size", pa.int32()),
-        ("pair", pa.string()),
-        ("prompt", pa.string()),
-        ("letters", pa.bool_()),
-        ("options", pa.list_(pa.string())),
-        ("right", pa.int32()),
-        ("present", pa.float64()),
-        ("picture", pa.string()),
-        ("intervention", pa.string()),
-        ("intervention_json", pa.string()),
-        ("logp", pa.list_(pa.float64())),
-        ("mean_logp", pa.list_(pa.float64())),
-        ("ended", pa.bool_()),
-        ("confidence", pa.float64()),
-        ("text", pa.string()),
-    ]
-)
 
 
 @dataclass(frozen=True)
@@ -79,12 +56,15 @@ class EvaluateRequest:
         letters: ask for the letter of an option.
         max_new_tokens: longest generated text; with 0 nothing is generated.
         blind: ask about blank pictures of the same size too, under the first intervention.
+        batch_size: questions in one forward pass; `auto` tries out what is fastest. Halved when
+            memory runs out.
         replicates, seed: of the bootstrap.
     """
 
     out: str
     benchmarks: tuple[str, ...] = ("2ds",)
     model: str = "pocket"
+    adapter: str | None = None
     interventions: tuple[str, ...] = ("none",)
     letters: bool = False
     max_new_tokens: int = 0
@@ -92,11 +72,14 @@ class EvaluateRequest:
     dtype: str = "float32"
     device: str | None = None
     attention: str = "sdpa"
-    batch_size: int = 64
+    batch_size: BatchSize = 64
     replicates: int = 2000
     seed: int = 0
     trust_remote_code: bool = False
     allow_pickle: bool = False
+
+
+Load = Callable[[EvaluateRequest, "ModelCard", Progress], tuple["Scorer", dict[str, Any]]]
 
 
 @dataclass(frozen=True)
@@ -138,8 +121,16 @@ def run_evaluate(
     *,
     command: Sequence[str] | None = None,
     progress: Progress | None = None,
-) -> dict[str, Any]:
+    load: Load | None = None,
+) -> Evaluation:
     """Evaluate, or go on with it; write records and evaluation.json, and return what is in it.
+
+    Args:
+        request: what is asked for.
+        command: the command line, to be written down.
+        progress: who is told how far it is.
+        load: gives the model where records are missing, for those who evaluate one model several
+            times; the model is loaded here unless told.
 
     Raises:
         WheresightError: what was given, what was expected, what to do; finished records are kept.
@@ -152,21 +143,27 @@ def run_evaluate(
     specs = list(dict.fromkeys(canonical(spec) for spec in request.interventions))
     place = open_place(request.out)
     place.refuse_file()
-    card = look_up(request.model, trust_remote_code=request.trust_remote_code)
+    card = look_up(
+        request.model, adapter=request.adapter, trust_remote_code=request.trust_remote_code
+    )
     for spec in specs:
         refuse_unhosted(parse(spec), card.host(request.attention))
+    say_adapter(card, specs, progress)
     settings = {
         "model": request.model,
-        "model_revision": card.revision,
+        "model_revision": card.weights,
+        **({"adapter": card.adapter.trained_under} if card.adapter else {}),
         "dtype": request.dtype,
         "attention": request.attention,
         "letters": request.letters,
         "max_new_tokens": request.max_new_tokens,
     }
-    planned = []
+    planned: list[_Shard] = []
+    opened: dict[str, Benchmark] = {}
     for given in dict.fromkeys(request.benchmarks):
         progress.say(f"Opening the benchmark {given}")
         whole = open_benchmark(fitted(given, card.picture_size))
+        opened[whole.name] = whole
         planned += list(_plan(whole, "", specs, settings))
         if request.blind:
             planned += list(_plan(Controlled(whole, "blank"), "blank", specs[:1], settings))
@@ -178,20 +175,54 @@ def run_evaluate(
         todo = _todo(place, planned)
         if todo:
             _check_pictures(todo, progress)
-            scorer, environment = _load(request, card, progress)
+            scorer, loaded = (load or load_scorer)(request, card, progress)
+            if request.batch_size == "auto":
+                few, tried = _Few(todo[0]), [unit.spec for unit in todo[0].units]
+                settle(
+                    scorer,
+                    few,
+                    tried,
+                    letters=request.letters,
+                    before=environment,
+                    progress=progress,
+                )
+            environment = noted(loaded, scorer, request.batch_size)
         manifest = {
             "command": said,
             "configuration": settings,
             "interventions": specs,
             "replicates": request.replicates,
             "seed": request.seed,
+            "fingerprints": {name: whole.fingerprint for name, whole in opened.items()},
             "units": [unit.name for shard in planned for unit in shard.units],
             "environment": environment,
         }
         MANIFEST.write(place, manifest)
         if todo:
             _measure(place, scorer, planned, todo, request, progress)
-        return write_evaluation(place, progress)
+            if (now := noted(loaded, scorer, request.batch_size)) != environment:
+                progress.say(f"Memory ran out: {scorer.batch_size} questions at once in the end")
+                MANIFEST.write(place, {**manifest, "environment": now})
+        return write_evaluation(place, progress, opened=opened)
+
+
+def holds_evaluation(where: str) -> bool:
+    """Was this folder written by `wheresight evaluate`?"""
+    return MANIFEST.name in open_place(where).names()
+
+
+def redraw(
+    where: str, *, replicates: int | None = None, progress: Progress | None = None
+) -> Evaluation:
+    """Make evaluation.json and the page again from a folder's records; no model is needed."""
+    place = open_place(where)
+    with place.hold("redraw", "0"):
+        return write_evaluation(place, progress or Silent(), replicates)
+
+
+def page_of(where: str) -> str:
+    """The address of an evaluation's page."""
+    return open_place(where).uri(PAGE)
 
 
 def fitted(spec: str, picture_size: int | None) -> str:
@@ -209,36 +240,63 @@ def fitted(spec: str, picture_size: int | None) -> str:
 
 
 def write_evaluation(
-    place: Place, progress: Progress, replicates: int | None = None
-) -> dict[str, Any]:
-    """Compute evaluation.json from the records that the manifest names; no model is needed."""
+    place: Place,
+    progress: Progress,
+    replicates: int | None = None,
+    opened: Mapping[str, Benchmark] | None = None,
+) -> Evaluation:
+    """Compute evaluation.json from the records that the manifest names, and draw the page.
+
+    Args:
+        place: the evaluation's.
+        progress: who is told how far it is.
+        replicates: of the bootstrap; those of the run unless told.
+        opened: benchmarks that are open already, by their names.
+    """
+    from wheresight.runs.evaluation_page import draw
+
     manifest = MANIFEST.read(place)
     progress.say("Computing intervals")
-    records = [record for name in manifest["units"] for record in _read(place, name)]
-    found = {
-        "schema_version": NUMBERS_VERSION,
-        "command": manifest["command"],
-        "configuration": manifest["configuration"],
-        "environment": manifest["environment"],
-        "bootstrap": {
-            "replicates": replicates or manifest["replicates"],
-            "seed": manifest["seed"],
-            "cluster": "source picture or set",
-        },
-        "benchmarks": summarise(
+    records = read_records(place)
+    replicates, seed = replicates or manifest["replicates"], manifest["seed"]
+    environment = manifest["environment"]
+    found = Evaluation(
+        schema_version=1,
+        command=manifest["command"],
+        configuration=manifest["configuration"],
+        environment=Environment.model_validate(environment) if environment else None,
+        bootstrap=Bootstrap(
+            replicates=replicates,
+            seed=seed,
+            level=0.95,
+            cluster="cluster",
+            clusters=len({(record["benchmark"], record["cluster"]) for record in records}),
+            method=METHOD,
+        ),
+        benchmarks=summarise(
             records,
             manifest["interventions"],
-            replicates=replicates or manifest["replicates"],
-            seed=manifest["seed"],
+            replicates=replicates,
+            seed=seed,
         ),
-        "caution": CAUTION if is_skeleton(manifest["configuration"]["model"]) else None,
-    }
-    place.write(EVALUATION, _json(found))
+        caution=CAUTION if is_skeleton(manifest["configuration"]["model"]) else None,
+    )
+    place.write(FILE_NAME, written(found))
+    progress.say("Drawing the page")
+    # A folder that was written before there were fingerprints gets a page without pictures.
+    draw(place, found, records, manifest.get("fingerprints", {}), opened)
     return found
+
+
+def read_records(place: Place) -> list[Evaluated]:
+    """All records of the last request, some questions under each intervention after another."""
+    units = MANIFEST.read(place)["units"]
+    return [record for unit in units for record in evaluation_records.read(place, unit)]
 
 
 def _check(request: EvaluateRequest) -> None:
     check_bootstrap(request.replicates)
+    check_batch_size(request.batch_size)
     if not request.interventions or not request.benchmarks:
         raise RunError(
             "No intervention or no benchmark was given; expected at least one of each, such as "
@@ -258,7 +316,7 @@ def _plan(
         units = []
         for spec in specs:
             decides = {
-                "schema": _SCHEMA,
+                "schema": evaluation_records.SCHEMA,
                 "settings": dict(settings),
                 "benchmark": benchmark.name,
                 "fingerprint": benchmark.fingerprint,
@@ -291,9 +349,10 @@ def _check_pictures(todo: Sequence[_Shard], progress: Progress) -> None:
                 shard.benchmark.picture(question)
 
 
-def _load(
+def load_scorer(
     request: EvaluateRequest, card: ModelCard, progress: Progress
 ) -> tuple[Scorer, dict[str, Any]]:
+    """The model behind a scorer, and what is to be told of where it runs."""
     import torch
 
     from wheresight.lvlm.loading import load
@@ -310,7 +369,8 @@ def _load(
     )
     hardware = {"device": str(lvlm.device), "threads": torch.get_num_threads()}
     environment = Environment.capture(seeds={"run": request.seed}, hardware=hardware)
-    return Scorer(lvlm, batch_size=request.batch_size), environment.model_dump(mode="json")
+    size = 1 if request.batch_size == "auto" else request.batch_size
+    return Scorer(lvlm, batch_size=size), environment.model_dump(mode="json")
 
 
 def _measure(
@@ -335,30 +395,6 @@ def _measure(
                 advance=progress.advance,
             )
             for unit in shard.units:
-                _write(place, unit.name, found[unit.spec])
+                evaluation_records.write(place, unit.name, found[unit.spec])
     finally:
         progress.stop()
-
-
-# ---- records ----------------------------------------------------------------------------------
-
-
-def _write(place: Place, unit: str, records: Sequence[Evaluated]) -> None:
-    rows = [dict(record) for record in records]
-    write_table(place, unit, pa.Table.from_pylist(rows, schema=_COLUMNS))
-
-
-def _read(place: Place, unit: str) -> list[Evaluated]:
-    name = find_whole(place, unit)
-    if name is None:
-        raise RunError(
-            f"Records are missing in {place.name!r}, or damaged (unit {unit}). Repeat the command "
-            "that made them; it computes what is missing."
-        )
-    table = pq.read_table(pa.BufferReader(place.read(name)))
-    rows: list[Evaluated] = table.to_pylist()
-    return rows
-
-
-def _json(content: Mapping[str, Any]) -> bytes:
-    return (json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()

@@ -1,6 +1,6 @@
-"""The numbers of an evaluation, from its records: a tree of JSON values.
+"""The numbers of an evaluation, from its records.
 
-For each benchmark: `baselines`, and for each intervention each reader's accuracy with its interval
+For each benchmark its baselines, and for each intervention each reader's accuracy with its interval
 and what else can be said (`scored.Scored`), and the paired difference from the first intervention.
 """
 
@@ -8,17 +8,32 @@ from __future__ import annotations
 
 import functools
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from wheresight.probes.agreement import Agreement, Part, agreement
 from wheresight.probes.evaluate import Evaluated
 from wheresight.probes.scored import Draw, Scored, baselines, readers, score
+from wheresight.runs.evaluation_results import (
+    Baselines,
+    BenchmarkResult,
+    ControlAgreement,
+    InterventionAnswers,
+    ReaderResult,
+    TogetherResult,
+    YesNoResult,
+)
+from wheresight.runs.results import Estimate
 from wheresight.statistics.choices import share_numbers
 from wheresight.statistics.clustered import Clusters, Drawn
 from wheresight.statistics.sets import SetAccuracy
 from wheresight.statistics.yes_no import YesNo
+from wheresight.stimuli.benchmarks import without_control
 
-NUMBERS_VERSION = 1
+_SHARE = (0.0, 1.0)
+_NO_SUCH = "There are no such questions, or this reader does not say what was picked."
+_FEW = "It has no interval: fewer than two source pictures, or nothing that varies."
 
 
 def summarise(
@@ -27,7 +42,7 @@ def summarise(
     *,
     replicates: int = 2000,
     seed: int = 0,
-) -> list[dict[str, Any]]:
+) -> list[BenchmarkResult]:
     """Score all records; one entry a benchmark, in the records' order.
 
     Args:
@@ -45,86 +60,151 @@ def summarise(
         else:
             own = seen.setdefault(record["benchmark"], {})
             own.setdefault(record["intervention"], []).append(record)
-    return [
-        _benchmark(name, own, blank.get(name, []), interventions, draw)
-        for name, own in seen.items()
-    ]
-
-
-def _benchmark(
-    name: str,
-    own: Mapping[str, list[Evaluated]],
-    blank: Sequence[Evaluated],
-    interventions: Sequence[str],
-    draw: Draw,
-) -> dict[str, Any]:
-    specs = [spec for spec in interventions if spec in own]
-    reference = own[specs[0]]
-    first = {reader: score(reference, reader, draw) for reader in readers(reference)}
-    base = baselines(reference)
     found = []
-    for spec in specs:
-        entries = []
-        for reader, of_first in first.items():
-            scored = of_first if spec == specs[0] else score(own[spec], reader, draw)
-            entry = _scored(scored)
-            if spec != specs[0]:
-                difference = scored.accuracy - of_first.accuracy
-                entry["minus_first"] = _numbers(difference, (-1.0, 1.0))
-            entries.append(entry)
-        found.append({"intervention": spec, "readers": entries})
-    return {
-        "benchmark": name,
-        "questions": len(reference),
-        "pictures": next(iter(first.values())).clusters,
-        "baselines": {
-            "chance": base.chance,
-            "majority": base.majority,
-            "majority_by_category": base.majority_by_category,
-            "present": base.present,
-            "blind": [_scored(score(blank, reader, draw)) for reader in first] if blank else None,
-            "blind_under": blank[0]["intervention"] if blank else None,
-        },
-        "interventions": found,
-    }
+    for name, own in seen.items():
+        plain, control = without_control(name)
+        beside = seen.get(plain, {}) if control else {}
+        entry = _Benchmark(name, own, interventions, draw, beside)
+        found.append(entry.result(control, plain if beside else None, blank.get(name, [])))
+    return found
 
 
-def _scored(scored: Scored) -> dict[str, Any]:
-    return {
-        "reader": scored.reader,
-        "unread": _or_null(scored.unread),
-        "accuracy": _share(scored.accuracy, scored.clusters),
-        "macro_accuracy": _numbers(scored.macro, (0.0, 1.0)),
-        "chance_corrected": _numbers(scored.corrected, (-math.inf, 1.0)),
-        "categories": {
-            name: _numbers(share, (0.0, 1.0)) for name, share in scored.categories.items()
-        },
-        "sets": _sets(scored.sets),
-        "pairs": _sets(scored.pairs),
-        "yes_no": _yes_no(scored.yes_no),
-    }
+class _Benchmark:
+    """One benchmark's records under each intervention, and those without its control."""
+
+    def __init__(
+        self,
+        name: str,
+        own: Mapping[str, list[Evaluated]],
+        interventions: Sequence[str],
+        draw: Draw,
+        plain: Mapping[str, list[Evaluated]],
+    ) -> None:
+        self._name, self._own, self._plain = name, own, plain
+        self._draw = draw
+        self._specs = [spec for spec in interventions if spec in own]
+        self._reference = own[self._specs[0]]
+        self._readers = readers(self._reference)
+
+    def result(
+        self, control: str | None, plain: str | None, blank: Sequence[Evaluated]
+    ) -> BenchmarkResult:
+        base, reference = baselines(self._reference), self._reference
+        return BenchmarkResult(
+            benchmark=self._name,
+            control=control,
+            plain=plain,
+            questions=len(reference),
+            pictures=len({record["cluster"] for record in reference}),
+            category_questions=dict(sorted(Counter(r["category"] for r in reference).items())),
+            baselines=Baselines(
+                chance=base.chance,
+                majority=base.majority,
+                majority_by_category=base.majority_by_category,
+                present=base.present,
+                blind=[_scored(self._score(blank, reader)) for reader in self._readers]
+                if blank
+                else None,
+                blind_under=blank[0]["intervention"] if blank else None,
+            ),
+            interventions=self._interventions(),
+        )
+
+    def _interventions(self) -> list[InterventionAnswers]:
+        first = {reader: self._score(self._reference, reader) for reader in self._readers}
+        found = []
+        for spec in self._specs:
+            entries = []
+            for reader, of_first in first.items():
+                beside = self._agreement(spec, reader)
+                if spec == self._specs[0]:
+                    entries.append(_scored(of_first, beside=beside))
+                    continue
+                scored = self._score(self._own[spec], reader)
+                difference = estimate(scored.accuracy - of_first.accuracy, (-1.0, 1.0))
+                entries.append(_scored(scored, difference, beside))
+            found.append(InterventionAnswers(intervention=spec, readers=entries))
+        return found
+
+    def _score(self, records: Sequence[Evaluated], reader: str) -> Scored:
+        return score(records, reader, self._draw)
+
+    def _agreement(self, spec: str, reader: str) -> ControlAgreement | None:
+        if spec not in self._plain or reader not in readers(self._plain[spec]):
+            return None
+        found = agreement(self._plain[spec], self._own[spec], reader, self._draw)
+        return None if found is None else _agreement(found)
 
 
-def _sets(found: SetAccuracy | None) -> dict[str, Any] | None:
+def _scored(
+    scored: Scored,
+    minus_first: Estimate | None = None,
+    beside: ControlAgreement | None = None,
+) -> ReaderResult:
+    return ReaderResult(
+        reader=scored.reader,
+        unread=scored.unread if math.isfinite(scored.unread) else None,
+        accuracy=share(scored.accuracy, scored.clusters),
+        macro_accuracy=estimate(scored.macro, _SHARE),
+        chance_corrected=estimate(scored.corrected, (-math.inf, 1.0)),
+        categories={name: estimate(drawn, _SHARE) for name, drawn in scored.categories.items()},
+        sets=_together(scored.sets, scored.published_sets),
+        pairs=_together(scored.pairs, scored.published_pairs),
+        yes_no=_yes_no(scored.yes_no),
+        minus_first=minus_first,
+        agreement=beside,
+    )
+
+
+def _together(found: SetAccuracy | None, published: float | None) -> TogetherResult | None:
     if found is None:
         return None
-    counts = {"complete": found.complete, "incomplete": found.incomplete}
-    return {**_share(found.share, found.clusters), **counts}
+    none = "Not one was asked whole." if not found.complete else _FEW
+    return TogetherResult(
+        **share(found.share, found.clusters, none).model_dump(),
+        complete=found.complete,
+        incomplete=found.incomplete,
+        published_share=published,
+    )
 
 
-def _yes_no(found: YesNo | None) -> dict[str, Any] | None:
+def _yes_no(found: YesNo | None) -> YesNoResult | None:
     if found is None:
         return None
-    return {name: _numbers(getattr(found, name), (0.0, 1.0)) for name in YesNo.__dataclass_fields__}
+    named = {name: getattr(found, name) for name in YesNo.__dataclass_fields__}
+    none = "Nothing to divide by: no such question, or no such answer."
+    return YesNoResult(**{name: estimate(drawn, _SHARE, none) for name, drawn in named.items()})
 
 
-def _share(drawn: Drawn, clusters: int) -> dict[str, float | None]:
-    return {name: _or_null(value) for name, value in share_numbers(drawn, clusters).items()}
+def _agreement(found: Agreement) -> ControlAgreement:
+    counts = ("questions", "answer_changes", "answer_stays", "options_move")
+    numbers: dict[str, Any] = {
+        name: share(part.share, part.clusters, _NO_SUCH)
+        for name in Agreement.__dataclass_fields__
+        if isinstance(part := getattr(found, name), Part)
+    }
+    numbers |= {name: getattr(found, name) for name in counts}
+    return ControlAgreement(pictures=found.clusters, **numbers)
 
 
-def _numbers(drawn: Drawn, bounds: tuple[float, float]) -> dict[str, float | None]:
-    return {name: _or_null(value) for name, value in drawn.numbers(bounds).items()}
+def share(drawn: Drawn, clusters: int, undefined: str = "Nothing to count.") -> Estimate:
+    """A share of answers; exact binomial limits where it is 0 or 1.
+
+    Args:
+        drawn: the share.
+        clusters: source pictures that have a part in it.
+        undefined: why it is null, where it is.
+    """
+    return _estimate(share_numbers(drawn, clusters), undefined)
 
 
-def _or_null(value: float) -> float | None:
-    return value if math.isfinite(value) else None
+def estimate(
+    drawn: Drawn, bounds: tuple[float, float], undefined: str = "Nothing to count."
+) -> Estimate:
+    """A number that lies within bounds; `undefined` says why it is null, where it is."""
+    return _estimate(drawn.numbers(bounds), undefined)
+
+
+def _estimate(numbers: Mapping[str, float], undefined: str) -> Estimate:
+    reason = _FEW if math.isfinite(numbers["value"]) else undefined
+    return Estimate.of(numbers["value"], numbers["low"], numbers["high"], reason)

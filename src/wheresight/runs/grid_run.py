@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from wheresight.errors import RunError
 from wheresight.interventions.host import refuse_unhosted
 from wheresight.interventions.spec import canonical, parse
+from wheresight.runs.adapter import say_adapter
 from wheresight.runs.engine import Plan, plan
 from wheresight.runs.executors import executor
 from wheresight.runs.launch import Share
@@ -61,6 +62,7 @@ def run_grid(
     card, probe = open_grid(request, progress)
     for spec in interventions:
         refuse_unhosted(parse(spec), card.host(request.attention))
+    say_adapter(card, interventions, progress)
     whole = plan(probe, interventions)
     own = whole.share(share.has)
     identity = probe.settings.model_dump(mode="json")

@@ -28,6 +28,7 @@ class GridRequest:
 
     out: str
     model: str = "pocket"
+    adapter: str | None = None
     source: str = "pocket"
     items: int = 200
     interventions: tuple[str, ...] = ("none",)
@@ -91,11 +92,14 @@ def open_grid(request: GridRequest, progress: Progress) -> tuple[ModelCard, Grid
         skip_bad=request.skip_bad,
     )
     progress.say(f"Looking up model {request.model}")
-    card = look_up(request.model, trust_remote_code=request.trust_remote_code)
+    card = look_up(
+        request.model, adapter=request.adapter, trust_remote_code=request.trust_remote_code
+    )
     canvas = request.canvas or _canvas(request.layout, card.picture_size)
     settings = GridSettings(
         model=request.model,
-        model_revision=card.revision,
+        model_revision=card.weights,
+        adapter=card.adapter.trained_under if card.adapter else None,
         dtype=request.dtype,
         attention=request.attention,
         source=source.name,

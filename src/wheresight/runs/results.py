@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import datetime
 import importlib.metadata
-import json
 import math
 import os
 import platform
@@ -18,9 +17,10 @@ import sys
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
 from wheresight.errors import RunError
+from wheresight.runs.json_file import read_document
 
 SCHEMA_VERSION = 1
 FILE_NAME = "results.json"
@@ -365,6 +365,7 @@ _LIBRARIES = (
     "safetensors",
     "accelerate",
     "peft",
+    "trl",
     "pillow",
     "numpy",
     "scipy",
@@ -434,31 +435,7 @@ def read(path: str | Path) -> Results:
 
     Raises RunError when it is absent, of another schema version, or not a results file.
     """
-    path = _file(path)
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise RunError(
-            f"There is no results file at {path}. Make it from the records of a finished run."
-        ) from error
-    except (OSError, ValueError) as error:
-        raise RunError(f"The results file {path} could not be read as JSON: {error}.") from error
-    version = document.get("schema_version") if isinstance(document, dict) else None
-    if version != SCHEMA_VERSION:
-        raise RunError(
-            f"The results file {path} has schema version {version!r}; this wheresight reads "
-            f"version {SCHEMA_VERSION}. Make it again from the records, or use the wheresight "
-            "that wrote it."
-        )
-    try:
-        return Results.model_validate(document)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise RunError(
-            f"The results file {path} does not follow its schema: {where}: {first['msg']} "
-            f"({error.error_count()} such faults). Make it again from the records."
-        ) from error
+    return read_document(_file(path), Results, SCHEMA_VERSION, "results")
 
 
 def _file(path: str | Path) -> Path:

@@ -1,25 +1,38 @@
-"""The page docs/results_schema.md, made from the models of results.json."""
+"""The pages docs/results_schema.md and docs/evaluation_schema.md, made from the models."""
 
 from __future__ import annotations
 
+import sys
 from typing import Any, get_args
 
-from wheresight.runs.results import SCHEMA_VERSION, Model, Results
+from wheresight.runs import evaluation_results, results
+from wheresight.runs.results import Model
+
+_PAGES: dict[str, tuple[Any, type[Model]]] = {
+    "results": (results, results.Results),
+    "evaluation": (evaluation_results, evaluation_results.Evaluation),
+}
 
 
-def schema_markdown() -> str:
-    """Return the page: one table per model, parents first, with every field's meaning."""
+def schema_markdown(page: str = "results") -> str:
+    """Return a page: one table per model, parents first, with every field's meaning.
+
+    Args:
+        page: `results` or `evaluation`.
+    """
+    module, root = _PAGES[page]
+    made_by = "python -m wheresight.runs.schema_page" + ("" if page == "results" else f" {page}")
     lines = [
-        "# results.json",
+        f"# {page}.json",
         "",
-        "This page is made from the models in `wheresight.runs.results` by "
-        "`python -m wheresight.runs.schema_page > docs/results_schema.md`. Edit the models, not "
+        f"This page is made from the models in `{module.__name__}` by "
+        f"`{made_by} > docs/{page}_schema.md`. Edit the models, not "
         "the page.",
         "",
-        f"Schema version {SCHEMA_VERSION}. The formulas are in [statistics](statistics.md). "
-        "`wheresight.runs.results.json_schema()` gives the JSON Schema.",
+        f"Schema version {module.SCHEMA_VERSION}. The formulas are in [statistics](statistics.md). "
+        f"`{module.__name__}.json_schema()` gives the JSON Schema.",
     ]
-    for model in _models(Results, []):
+    for model in _models(root, []):
         lines += ["", f"## {model.__name__}", ""]
         for paragraph in (model.__doc__ or "").split("\n\n"):
             lines += [" ".join(paragraph.split()), ""]
@@ -46,9 +59,11 @@ def _models(annotation: Any, found: list[type[Model]]) -> list[type[Model]]:
 def _type_name(annotation: Any) -> str:
     if isinstance(annotation, type) and not get_args(annotation):
         return "null" if annotation is type(None) else annotation.__name__
-    name = str(annotation).replace("typing.", "").replace("wheresight.runs.results.", "")
+    name = str(annotation).replace("typing.", "")
+    for module, _ in _PAGES.values():
+        name = name.replace(f"{module.__name__}.", "")
     return name.replace("None", "null")
 
 
 if __name__ == "__main__":
-    print(schema_markdown(), end="")
+    print(schema_markdown(*sys.argv[1:]), end="")

@@ -6,6 +6,7 @@ import importlib
 import json
 from typing import Any
 
+from wheresight.lvlm.stills import stills_only
 from wheresight.skeletons.plan import Plan, pieces_file
 
 
@@ -65,7 +66,7 @@ def build_processor(plan: Plan) -> Any:
     stock = getattr(transformers, plan.processor["class"])
     options = dict(plan.processor["options"])
     if "video_token" in plan.tokens:
-        stock = _stills_only(stock)
+        stock = stills_only(stock)
         options["video_processor"] = None
     return stock(
         image_processor=images(**plan.images["options"]),
@@ -96,12 +97,3 @@ def chat_template(plan: Plan) -> str:
         + each("text", "part['text']")
         + literal(after)
     )
-
-
-def _stills_only(stock: type) -> type:
-    def check(self: Any, name: str, argument: Any) -> Any:
-        if argument is None:
-            return type(None)
-        return stock.check_argument_for_proper_class(self, name, argument)  # type: ignore[attr-defined]
-
-    return type(stock.__name__, (stock,), {"check_argument_for_proper_class": check})

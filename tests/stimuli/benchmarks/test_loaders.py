@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,10 @@ from PIL import Image
 
 from wheresight.errors import StimulusError
 from wheresight.stimuli.benchmarks import Benchmark, benchmarks, open_benchmark
+from wheresight.stimuli.benchmarks.vsr_relations import KINDS, UNLISTED
 from wheresight.stimuli.benchmarks.whatsup import is_plural
 
-VSR = Path("/work/shared/data/vsr")
+VSR = Path(os.environ.get("WHERESIGHT_VSR", "no-such-folder"))  # with zeroshot_test.jsonl
 ROW = {
     "image": "000000000139.jpg",
     "image_link": "http://images.cocodataset.org/val2017/000000000139.jpg",
@@ -171,13 +173,18 @@ def test_rows_that_are_not_as_published(tmp_path: Path) -> None:
 # ---- VSR ------------------------------------------------------------------------------------
 
 
-@pytest.mark.skipif(not VSR.is_dir(), reason="the published VSR rows are not on this machine")
+@pytest.mark.skipif(not VSR.is_dir(), reason="WHERESIGHT_VSR names no folder of published rows")
 def test_the_real_zero_shot_rows() -> None:
     questions = open_benchmark(f"vsr-zeroshot:{VSR}").questions()
     assert len(questions) == 1222
     assert Counter(q.answer for q in questions) == {"yes": 629, "no": 593}
     assert len({q.cluster for q in questions}) == 715
-    assert len({q.category for q in questions}) == 53
+    kinds = Counter(q.category for q in questions)
+    assert set(kinds) == set(KINDS)  # every relation of the test rows is listed
+    by_relation = open_benchmark(f"vsr-zeroshot:{VSR}#categories=relation").questions()
+    assert len({q.category for q in by_relation}) == 53
+    projective = sum(q.category in KINDS["Projective"] for q in by_relation)
+    assert kinds["Projective"] == projective
     folders = Counter(q.picture.split("/")[0] for q in questions)
     assert folders == {"train2017": 1180, "val2017": 42}
     assert questions[0].text == (
@@ -203,6 +210,21 @@ def test_vsr_finds_pictures_in_either_layout(tmp_path: Path) -> None:
     random = open_benchmark(f"vsr-random:{tmp_path}")
     assert random.picture(random.questions()[0]).getpixel((5, 5))[0] > 200
     assert random.questions()[0].answer == "no"
+
+
+def test_vsr_is_reported_by_seven_kinds_of_relation(tmp_path: Path) -> None:
+    named = [relation for relations in KINDS.values() for relation in relations]
+    assert len(KINDS) == 7 and len(named) == len(set(named)) == 70
+    asked = ["left of", "among", "facing away from", "Touching ", "inside of"]
+    wanted = ["Projective", "Unallocated", "Orientation", "Topological", UNLISTED]
+    rows(tmp_path / "test.jsonl", [{**ROW, "relation": relation} for relation in asked])
+    found = open_benchmark(f"vsr-random:{tmp_path}")
+    assert [q.category for q in found.questions()] == wanted
+    single = open_benchmark(f"vsr-random:{tmp_path}#categories=relation")
+    assert [q.category for q in single.questions()] == asked
+    assert single.name.endswith("#categories=relation") and found.name == f"vsr-random:{tmp_path}"
+    with pytest.raises(StimulusError, match="categories of vsr-random"):
+        open_benchmark(f"vsr-random:{tmp_path}#categories=meta")
 
 
 def test_vsr_rows_of_the_other_split_are_refused(tmp_path: Path) -> None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from wheresight.errors import SpecError
 from wheresight.interventions.attention.chosen import Chosen
+from wheresight.interventions.attention.scalingvis import ScalingVis
+from wheresight.interventions.by_confidence import ByConfidence
+from wheresight.interventions.published import PublishedGrid
 from wheresight.interventions.ranges import number_in, whole_number
 
 if TYPE_CHECKING:
@@ -51,6 +55,17 @@ class AdaptVis(Chosen):
     name: ClassVar[str] = "adaptvis"
     paper: ClassVar[str] = "Chen et al. 2025, arXiv 2503.01773"
     twice: ClassVar[bool] = True
+    neutral: ClassVar[Mapping[str, float]] = {"low": 1.0, "high": 1.0}
+    # No grid of thresholds is printed; these are the thresholds of all settings that are.
+    published_grid: ClassVar[PublishedGrid | None] = PublishedGrid(
+        {
+            "low": (0.5, 0.8),
+            "high": (1.2, 1.5, 2.0),
+            "threshold": (0.2, 0.3, 0.35, 0.4, 0.64),
+        },
+        "README of the code released with arXiv 2503.01773, weight1 and weight2 of AdaptVis, and "
+        "the thresholds in its run.sh",
+    )
 
     low: float = 0.5
     high: float = 1.5
@@ -73,6 +88,15 @@ class AdaptVis(Chosen):
     def idle(self) -> bool:
         """True if both factors are 1."""
         return self.low == 1 and self.high == 1
+
+    def by_confidence(self) -> ByConfidence:
+        """`scalingvis` by the one factor or by the other, in the same layers and heads."""
+        low, high = (
+            ScalingVis(alpha, rows=self.rows, layers=self.layers, heads=self.heads)
+            for alpha in (self.low, self.high)
+        )
+        decimals = self.rounding if isinstance(self.rounding, int) else None
+        return ByConfidence(low, high, self.threshold, decimals)
 
     def decide(self, logits: torch.Tensor) -> torch.Tensor:
         """Return the factor of each row, (B,) float32, from the first logits (B, V)."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from wheresight.interventions.attention.chosen import Chosen
+from wheresight.interventions.published import PublishedGrid
 from wheresight.interventions.ranges import number_in
 
 if TYPE_CHECKING:
@@ -39,6 +41,11 @@ class ScalingVis(Chosen):
     name: ClassVar[str] = "scalingvis"
     example: ClassVar[str] = "alpha=0.8"
     paper: ClassVar[str] = "Chen et al. 2025, arXiv 2503.01773"
+    neutral: ClassVar[Mapping[str, float]] = {"alpha": 1.0}
+    published_grid: ClassVar[PublishedGrid | None] = PublishedGrid(
+        {"alpha": (0, 0.5, 0.8, 1.2, 1.5, 2.0)},
+        "README of the code released with arXiv 2503.01773, weight of ScalingVis",
+    )
 
     alpha: float
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -32,6 +33,7 @@ class Shift(Chosen):
 
     name: ClassVar[str] = "shift"
     example: ClassVar[str] = "amount=1"
+    neutral: ClassVar[Mapping[str, float]] = {"amount": 0.0}
 
     amount: float
 

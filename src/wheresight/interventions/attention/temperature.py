@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -33,6 +34,7 @@ class Temperature(Chosen):
 
     name: ClassVar[str] = "temperature"
     example: ClassVar[str] = "alpha=0.8"
+    neutral: ClassVar[Mapping[str, float]] = {"alpha": 1.0}
 
     alpha: float
 

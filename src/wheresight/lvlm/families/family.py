@@ -59,6 +59,10 @@ class Family(ABC):
         """The norm behind the last decoder layer."""
         return self.language_model(model).norm  # type: ignore[return-value]
 
+    def projector(self, model: Any) -> nn.Module | None:
+        """The module between the vision tower and the language model, or None if it has none."""
+        return getattr(model.model, "multi_modal_projector", None)
+
     def vision_tower(self, model: Any) -> nn.Module | None:
         """The vision tower, if the model picks among its hidden states; else None."""
         return None

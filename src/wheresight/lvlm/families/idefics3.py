@@ -28,6 +28,10 @@ class Idefics3(Family):
         """The module that is given embeddings and runs the layers."""
         return model.model.text_model
 
+    def projector(self, model: Any) -> nn.Module | None:
+        """The connector, which also joins neighbouring tokens."""
+        return model.model.connector
+
     def image_sizes(
         self, model: Any, inputs: Mapping[str, Any], runs: list[list[Run]]
     ) -> ImageSizes:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import torch
+from torch import nn
 
 from wheresight.errors import ModelError
 from wheresight.lvlm.families.family import Family, feature_rows, refuse_videos
@@ -21,6 +22,10 @@ class MRope(Family):
     """
 
     rotary_rows: ClassVar[int] = 3
+
+    def projector(self, model: Any) -> nn.Module | None:
+        """The merger at the end of the tower."""
+        return model.model.visual.merger
 
     def image_sizes(
         self, model: Any, inputs: Mapping[str, Any], runs: list[list[Run]]

@@ -26,7 +26,15 @@ from wheresight.stimuli.benchmarks.question import (
     lettered,
 )
 
-__all__ = ["CONTROLS", "Benchmark", "Controlled", "Question", "benchmarks", "open_benchmark"]
+__all__ = [
+    "CONTROLS",
+    "Benchmark",
+    "Controlled",
+    "Question",
+    "benchmarks",
+    "open_benchmark",
+    "without_control",
+]
 
 BENCHMARKS = {
     "2ds": "wheresight.stimuli.benchmarks.twods:open",
@@ -132,6 +140,20 @@ def derive(
     joined = f"{benchmark.name}{',' if '#' in benchmark.name else '#'}{','.join(named)}"
     worded = [WORDINGS[wording](q) for q in found.questions() if q.id in ids]
     return Chosen(found, worded, joined)
+
+
+def without_control(name: str) -> tuple[str, str | None]:
+    """The name of the same benchmark without its control, and the control; None for none.
+
+    >>> without_control("2ds#images=9,control=mirror,wording=bare")
+    ('2ds#images=9,wording=bare', 'mirror')
+    """
+    before, _, options = name.partition("#")
+    pieces = options.split(",") if options else []
+    controls = [piece for piece in pieces if piece.startswith("control=")]
+    kept = ",".join(piece for piece in pieces if piece not in controls)
+    plain = f"{before}#{kept}" if kept else before
+    return plain, controls[0].partition("=")[2] if controls else None
 
 
 def _check_general(

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from PIL import Image
 
 from wheresight.errors import StimulusError
+from wheresight.stimuli.benchmarks.about import About
 from wheresight.stimuli.benchmarks.files import digest
 from wheresight.stimuli.benchmarks.labelled import fingerprint
 from wheresight.stimuli.benchmarks.options import refuse_unknown, whole_number
@@ -142,3 +143,22 @@ def cell_names(rows: int, columns: int) -> tuple[str, ...]:
         for down in _DOWN[rows]
         for across in _ACROSS[columns]
     )
+
+
+ABOUT = {
+    "localisation": About(
+        "In which cell of the grid is a picture? Asked about the very composites of the grid "
+        "probe.",
+        "localisation or localisation:SOURCE",
+        "drawn here, from a source of image-caption pairs (pocket: the emoji of this package)",
+        "that of the source",
+        {
+            "items": "number of key pictures (100)",
+            "grid": "rows x columns, of at most 26 cells (3x3)",
+            "canvas": f"side in pixels (what the model takes, else {CANVAS})",
+            "tile": "side of a picture in pixels (what fits)",
+            "layout": "as for the grid probe (swap)",
+            "seed": "of the items (0)",
+        },
+    )
+}

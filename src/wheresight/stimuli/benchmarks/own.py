@@ -22,6 +22,7 @@ from PIL import Image
 
 from wheresight.errors import StimulusError
 from wheresight.stimuli import images
+from wheresight.stimuli.benchmarks.about import About
 from wheresight.stimuli.benchmarks.coco_boxes import with_coco_boxes
 from wheresight.stimuli.benchmarks.files import Pictures, digest, inside, read_table
 from wheresight.stimuli.benchmarks.labelled import Labelled
@@ -141,3 +142,15 @@ def _boxes(value: Any, where: str) -> tuple[Box, ...]:
             "pixels, left below right and top below bottom."
         )
     return boxes
+
+
+ABOUT = {
+    "own": About(
+        "Your own questions, from a table with the columns image, question, options and answer.",
+        "own:TABLE, a .csv, .jsonl, .json or .parquet file",
+        "your own",
+        "your own",
+        {"coco": "COCO instance annotations that boxes of things are taken from"},
+        "none",
+    )
+}

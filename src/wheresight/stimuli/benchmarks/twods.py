@@ -17,6 +17,7 @@ from typing import Any
 from PIL import Image
 
 from wheresight.errors import StimulusError, unknown_name
+from wheresight.stimuli.benchmarks.about import About
 from wheresight.stimuli.benchmarks.draws import Draws
 from wheresight.stimuli.benchmarks.options import refuse_unknown, whole_number
 from wheresight.stimuli.benchmarks.question import Question, answer_with, check_questions
@@ -423,3 +424,21 @@ def _key(settings: Settings) -> str:
         for field in fields(settings)
         if field.name != "images"
     )
+
+
+ABOUT = {
+    "2ds": About(
+        "Which coloured shape is at a side of the canvas, and which is left of, right of, above or "
+        "below another?",
+        "2ds",
+        "drawn here",
+        "that of this package",
+        {
+            "images": "number of pictures, six questions each (500)",
+            "variant": f"{', '.join(VARIANTS)}; a+b joins two (standard)",
+            "canvas": "side in pixels (336)",
+            "seed": "of the pictures (0)",
+        },
+        "after Beyond Semantics, arXiv 2503.17349, whose generator was not released",
+    )
+}

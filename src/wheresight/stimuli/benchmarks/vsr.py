@@ -15,10 +15,12 @@ from typing import Any
 from PIL import Image
 
 from wheresight.errors import StimulusError, unknown_name
+from wheresight.stimuli.benchmarks.about import About
 from wheresight.stimuli.benchmarks.files import Pictures, find, inside, read_table
 from wheresight.stimuli.benchmarks.labelled import Labelled
 from wheresight.stimuli.benchmarks.options import refuse_unknown
 from wheresight.stimuli.benchmarks.question import Question
+from wheresight.stimuli.benchmarks.vsr_relations import kind_of
 
 WHERE_FROM = (
     "Get the rows from https://huggingface.co/datasets/cambridgeltl/vsr_zeroshot (or vsr_random, "
@@ -28,6 +30,7 @@ WHERE_FROM = (
     "vsr-zeroshot:FOLDER."
 )
 SPLITS = ("train", "dev", "test")
+CATEGORIES = ("kind", "relation")
 _PROMPT = (
     "Determine whether the description about the spatial relationship is correct or not. "
     "Answer with yes or no: {caption}"
@@ -35,13 +38,20 @@ _PROMPT = (
 
 
 def open(location: str, options: Mapping[str, str], *, variant: str) -> Labelled:
-    """Open VSR from a folder with its rows and COCO's pictures. Option: `split` (default test)."""
+    """Open VSR from a folder with its rows and COCO's pictures.
+
+    Options: `split` (default test); `categories`, `kind` for the seven kinds of relation by which
+    the paper reports (default), `relation` for each relation by itself.
+    """
     name = f"vsr-{variant}"
     given = dict(options)
     split = given.pop("split", "test")
-    refuse_unknown(name, given, ("split",))
+    by = given.pop("categories", "kind")
+    refuse_unknown(name, given, ("split", "categories"))
     if split not in SPLITS:
         raise StimulusError(unknown_name(f"split of {name}", split, SPLITS))
+    if by not in CATEGORIES:
+        raise StimulusError(unknown_name(f"categories of {name}", by, CATEGORIES))
     if not location:
         raise StimulusError(f"The benchmark {name!r} needs a folder. {WHERE_FROM}")
     folder = Path(location).expanduser()
@@ -53,8 +63,9 @@ def open(location: str, options: Mapping[str, str], *, variant: str) -> Labelled
     )
     rows = read_table(path)
     _check_variant(rows, variant, path)
-    questions = [_question(number, row, path) for number, row in enumerate(rows)]
-    spec = f"{name}:{location}" + ("" if split == "test" else f"#split={split}")
+    questions = [_question(number, row, path, by) for number, row in enumerate(rows)]
+    named = ",".join(f"{key}={value}" for key, value in sorted(options.items()))
+    spec = f"{name}:{location}" + (f"#{named}" if named else "")
     return Labelled(spec, questions, functools.partial(_picture, Pictures(folder, WHERE_FROM)))
 
 
@@ -68,7 +79,7 @@ def _check_variant(rows: list[dict[str, Any]], variant: str, path: Path) -> None
         )
 
 
-def _question(number: int, row: Mapping[str, Any], path: Path) -> Question:
+def _question(number: int, row: Mapping[str, Any], path: Path, by: str) -> Question:
     where = f"Row {number} of {str(path)!r}"
     caption, label = row.get("caption"), row.get("label")
     if not isinstance(caption, str) or label not in (0, 1):
@@ -79,6 +90,7 @@ def _question(number: int, row: Mapping[str, Any], path: Path) -> Question:
     link = str(row.get("image_link") or "").split("/")
     coco = link[-2] if len(link) > 1 and link[-2] in ("train2017", "val2017") else "images"
     file = inside(row.get("image"), where)
+    relation = str(row.get("relation") or "")
     return Question(
         id=str(number),
         picture=f"{coco}/{file}",
@@ -87,7 +99,7 @@ def _question(number: int, row: Mapping[str, Any], path: Path) -> Question:
         text=_PROMPT.format(caption=caption),
         options=("yes", "no"),
         right=0 if label == 1 else 1,
-        category=str(row.get("relation") or ""),
+        category=relation if by == "relation" else kind_of(relation),
     )
 
 
@@ -100,3 +112,21 @@ def _picture(pictures: Pictures, name: str) -> Image.Image:
 
 open_random = functools.partial(open, variant="random")
 open_zeroshot = functools.partial(open, variant="zeroshot")
+
+ABOUT = {
+    name: About(
+        f"Is a caption about the places of two things in a photo true? {split}",
+        f"{name}:FOLDER",
+        WHERE_FROM,
+        "rows CC BY 4.0 (the repository is Apache-2.0); pictures on COCO's own terms",
+        {
+            "split": f"{', '.join(SPLITS)} (test)",
+            "categories": "kind, the seven of the paper, or relation (kind)",
+        },
+        "Visual Spatial Reasoning, TACL 2023, arXiv 2205.00363",
+    )
+    for name, split in (
+        ("vsr-random", "Rows split at random."),
+        ("vsr-zeroshot", "No concept of the test rows is in the training rows."),
+    )
+}

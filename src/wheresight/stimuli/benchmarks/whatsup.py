@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from wheresight.errors import StimulusError
+from wheresight.stimuli.benchmarks.about import About
 from wheresight.stimuli.benchmarks.files import Pictures, find, inside, read_json_list
 from wheresight.stimuli.benchmarks.labelled import Labelled
 from wheresight.stimuli.benchmarks.options import refuse_unknown
@@ -196,3 +197,22 @@ open_coco_one = functools.partial(open, subset="coco-one")
 open_coco_two = functools.partial(open, subset="coco-two")
 open_vg_one = functools.partial(open, subset="vg-one")
 open_vg_two = functools.partial(open, subset="vg-two")
+
+ABOUT = {
+    f"whatsup-{subset}": About(
+        asks,
+        f"whatsup-{subset}:FOLDER",
+        WHERE_FROM,
+        "not stated for the data (the code is MIT)",
+        paper="What's Up, arXiv 2310.19785, asked as by AdaptVis, arXiv 2503.01773",
+    )
+    for subset, asks in {
+        "a": "Where is one household thing in relation to another: left, right, on, under?",
+        "b": "Where is one thing on a table in relation to another: left, right, front, behind?",
+        "coco-one": "Where in the photo (COCO) is a thing: left, right, top, bottom?",
+        "coco-two": "Where in the photo (COCO) is a thing in relation to another, of four ways?",
+        "vg-one": "Where in the photo (Visual Genome) is a thing, of six places?",
+        "vg-two": "Where in the photo (Visual Genome) is a thing in relation to another, of six "
+        "ways?",
+    }.items()
+}

@@ -1,0 +1,1 @@
+"""LoRA training under an intervention, on trl, peft and accelerate."""
