@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/pip install --disable-pip-version-check --quiet
 
-.PHONY: demo test check clean
+.PHONY: demo test check docs clean
 
 # The main job: the grid probe on the shipped pocket model, with and without BaPA.
 demo: $(VENV)/.installed
@@ -12,11 +12,17 @@ demo: $(VENV)/.installed
 		--intervention none --intervention bapa --out demo
 
 test: $(VENV)/.installed-dev
-	$(BIN)/ruff check src tests benchmarks
+	$(BIN)/ruff check src tests benchmarks docs
 	$(BIN)/mypy
-	$(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile
 
 check: test
+
+# The pages of docs/, as a site in docs/_build; a warning is an error.
+docs: $(VENV)/.installed-docs
+	$(BIN)/python docs/generate.py --check
+	$(BIN)/sphinx-build -W -q -b html docs docs/_build
+	@echo "Open docs/_build/index.html"
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit("wheresight needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Name another with: make PYTHON=python3.12 demo") if sys.version_info < (3, 11) else None'
@@ -31,5 +37,9 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 	$(PIP) --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
+$(VENV)/.installed-docs: $(VENV)/.installed
+	$(PIP) --constraint constraints.txt --editable '.[docs]'
+	@touch $@
+
 clean:
-	rm -rf $(VENV) demo build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) demo docs/_build build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

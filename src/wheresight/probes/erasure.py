@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 class Erasure(Diagnostic):
     """Cover a composite with R x R white masks, one at a time, and see how the answer changes.
 
-    The eraser test of BaPA (arXiv 2509.21984v1, section 3.3) asks the positive question of each
+    The eraser test of BaPA (arXiv 2509.21984v1, section 4.1) asks the positive question of each
     composite, erases one square after the other, and takes |change| of the answer token's logit,
     divided by its largest value in the picture, averaged over pictures that share a key position.
     There R is 20 and 20 items are shown in 9 cells; it is read as a test of the vision encoder.
@@ -85,7 +85,7 @@ class Erasure(Diagnostic):
         "more than a large one in another.",
         "With few items the intervals are wide; the paper's size is erasure:items=20.",
     )
-    paper: ClassVar[str] = "BaPA, arXiv 2509.21984v1, section 3.3 (eraser test)"
+    paper: ClassVar[str] = "BaPA, arXiv 2509.21984v1, section 4.1 (eraser test)"
     unit: ClassVar[str] = "masks"
     columns: ClassVar[Mapping[str, Column]] = {
         "item": ITEM,

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 class Flow(Diagnostic):
     """Attention from text to each image token, as maps over the picture.
 
-    BaPA (arXiv 2509.21984v1, section 4.5, figure 5) averages the attention of text tokens on each
+    BaPA (arXiv 2509.21984v1, section 5.5, figure 5) averages the attention of text tokens on each
     image token over all layers and heads, per data set and per example, and reads an even map as
     good. Two things are kept of each composite:
 
@@ -67,7 +67,7 @@ class Flow(Diagnostic):
         "Tokens that many heads use as a sink stand out whatever it is that they show.",
         "A token's features have seen the whole picture in the vision tower.",
     )
-    paper: ClassVar[str] = "BaPA, arXiv 2509.21984v1, section 4.5 and figure 5"
+    paper: ClassVar[str] = "BaPA, arXiv 2509.21984v1, section 5.5 and figure 5"
     unit: ClassVar[str] = "questions"
     columns: ClassVar[Mapping[str, Column]] = {
         "item": ITEM,
