@@ -11,6 +11,7 @@ as two, from the calls that really reached the model:
     decoder, a call of B rows of t tokens behind c cached ones, width D, A heads and K key-value
     heads of size h, inner width F, L layers
         L (2 B t (2 D A h + 2 D K h + 3 D F)  +  4 B A h (t c + t (t + 1) / 2))
+        of which the last layer does 2 B t (D A h + 2 D K h) alone where only its keys are wanted
     answer, a call that ends in V logits for each of B rows
         2 B D V
 
@@ -53,10 +54,14 @@ TIMED_CALLS = 3  # of each shape in a round, after one that is not timed
 
 @dataclass
 class Calls:
-    """What reached the model: pictures, decoder calls (B, t, c), and rows that got logits."""
+    """What reached the model: pictures, decoder calls (B, t, c), and rows that got logits.
+
+    `whole` says of each decoder call whether its last layer went beyond its keys.
+    """
 
     pictures: list[int] = field(default_factory=list)
     decoder: list[tuple[int, int, int]] = field(default_factory=list)
+    whole: list[bool] = field(default_factory=list)
     answers: list[int] = field(default_factory=list)
 
 
@@ -70,6 +75,7 @@ class Watch(AbstractContextManager["Calls"]):
         for module, note in (
             (self.core.model.vision_tower, self.tower),
             (self.core.model.language_model, self.decoder),
+            (self.core.model.language_model.layers[-1].mlp, self.last),
             (self.core.lm_head, self.head),
         ):
             self.hooks.callback(module.register_forward_pre_hook(note, with_kwargs=True).remove)
@@ -86,6 +92,10 @@ class Watch(AbstractContextManager["Calls"]):
         rows, tokens, _ = named["inputs_embeds"].shape
         cache = named.get("past_key_values")
         self.calls.decoder.append((rows, tokens, cache.get_seq_length() if cache else 0))
+        self.calls.whole.append(False)
+
+    def last(self, _: Any, __: tuple, ___: dict[str, Any]) -> None:
+        self.calls.whole[-1] = True
 
     def head(self, _: Any, given: tuple, __: dict[str, Any]) -> None:
         self.calls.answers.append(given[0].shape[:-1].numel())
@@ -109,13 +119,13 @@ def products(core: Any, calls: Calls) -> Counter[Shape]:
     size = text.head_dim
     queries, keys = text.num_attention_heads * size, text.num_key_value_heads * size
     inner, layers = text.intermediate_size, text.num_hidden_layers
-    for count, tokens, _ in calls.decoder:
-        rows = count * tokens
+    for (count, tokens, _), whole in zip(calls.decoder, calls.whole, strict=True):
+        rows, behind = count * tokens, layers - (not whole)
         found[(rows, wide, queries)] += layers
         found[(rows, wide, keys)] += 2 * layers
-        found[(rows, queries, wide)] += layers
-        found[(rows, wide, inner)] += 2 * layers
-        found[(rows, inner, wide)] += layers
+        found[(rows, queries, wide)] += behind
+        found[(rows, wide, inner)] += 2 * behind
+        found[(rows, inner, wide)] += behind
     for rows in calls.answers:
         found[(rows, wide, text.vocab_size)] += 1
     return found
@@ -127,9 +137,9 @@ def attention(core: Any, calls: Calls, *, squares: bool = False) -> int:
     rows = (tower.image_size // tower.patch_size) ** 2 + 1
     found = 4 * tower.num_hidden_layers * rows**2 * tower.hidden_size * sum(calls.pictures)
     wide = text.num_attention_heads * text.head_dim
-    for count, t, c in calls.decoder:
+    for (count, t, c), whole in zip(calls.decoder, calls.whole, strict=True):
         pairs = t * (t + c) if squares else t * c + t * (t + 1) // 2
-        found += 4 * text.num_hidden_layers * count * wide * pairs
+        found += 4 * (text.num_hidden_layers - (not whole)) * count * wide * pairs
     return found
 
 

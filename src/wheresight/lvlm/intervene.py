@@ -7,13 +7,16 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from wheresight.errors import ModelError
 from wheresight.interventions.base import Intervention
 from wheresight.interventions.spec import Spec, canonical, parse
 from wheresight.lvlm.tracker import TRACKERS, Tracker
 from wheresight.lvlm.wrapper import LVLM, wrap
+
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(eq=False)
@@ -41,7 +44,10 @@ class Active:
 
     @contextmanager
     def prompt(
-        self, stage: Literal["inside", "ends"], numbers: Sequence[int] | None = None
+        self,
+        stage: Literal["inside", "ends"],
+        numbers: Sequence[int] | None = None,
+        decided: torch.Tensor | None = None,
     ) -> Iterator[None]:
         """Say what forward calls in this block are: the end of a prompt, or a part before it.
 
@@ -52,9 +58,11 @@ class Active:
         Args:
             stage: what the calls are.
             numbers: for each row of a call, which prompt it is; readings put theirs in this order.
+            decided: (B,), what `Intervention.decide` has returned for these rows, where the first
+                logits are known already; the last row then runs once.
         """
         assert self._tracker is not None
-        with self._tracker.at(stage, None if numbers is None else tuple(numbers)):
+        with self._tracker.at(stage, None if numbers is None else tuple(numbers), decided):
             yield
 
     def calibrate(self, **inputs: Any) -> None:

@@ -3,13 +3,15 @@
 What `Scorer` and `OptionScorer` have in common. Work is shared where sharing changes nothing: the
 prompt's common beginning (system, picture, the question's fixed words) is prefilled once for all
 that follows it, and interventions that change the last row of a prompt alone share all rows before
-it.
+it. One that looks at the first logits before it acts is given those of the same without it, where
+they are asked for too.
 
 Legend: B rows (one per picture and question), T tokens, V vocabulary.
 """
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -19,12 +21,13 @@ from PIL import Image
 
 from wheresight.errors import ModelError
 from wheresight.interventions.base import Intervention
-from wheresight.interventions.spec import beginning
+from wheresight.interventions.spec import beginning, canonical
 from wheresight.lvlm.batching import batches, common_prefix, cut, half, of_one_length
 from wheresight.lvlm.encoding import Encoded, Encoder, Row
 from wheresight.lvlm.history import branch
 from wheresight.lvlm.intervene import Active, intervene
 from wheresight.lvlm.memory import is_out_of_memory, release
+from wheresight.lvlm.prefilling import keys_alone
 from wheresight.lvlm.tracker import TRACKERS
 
 if TYPE_CHECKING:
@@ -129,6 +132,15 @@ class PromptRunner:
             rows = [encoded.rows[i] for i in batch]
             for group in groups:
                 bodies: list[_Body] = []
+                looks: dict[str, list[torch.Tensor]] = {
+                    look[1]: [] for n in group if (look := _look(specs[n])) is not None
+                }
+                # What is prefilled under a spec that acts says of itself how it was made.
+                maker = next((n for n in group if not _is_stock(specs[n])), group[0])
+                if self.share_prefix and maker != group[0]:
+                    with intervene(self.lvlm, specs[maker]) as active:
+                        self.calibrate(active, blanks[maker])
+                        bodies = self._bodies(seen[maker], rows, active)
                 for n in group:
                     with intervene(self.lvlm, specs[n]) as active:
                         self.calibrate(active, blanks[n])
@@ -136,7 +148,7 @@ class PromptRunner:
                         numbers = [n * len(encoded.rows) + i for i in batch]
                         if self.share_prefix:
                             bodies = bodies or self._bodies(seen[n], rows, active)
-                            ended = self._ends(bodies, active, numbers)
+                            ended = self._ends(bodies, active, numbers, specs[n], looks)
                         else:
                             ended = self._whole(seen[n], rows, active, numbers)
                         made = read(batch, ended)
@@ -234,7 +246,9 @@ class PromptRunner:
         heads = [Row(h.picture, h.ids[:length], cut(h.types, 0, length)) for h in heads]
         inputs = self.encoder.inputs(encoded, heads)
         bodies = []
-        with active.prompt("inside"):
+        # Readings look at all layers.
+        inside = contextlib.nullcontext() if active.watched else keys_alone(self.lvlm)
+        with active.prompt("inside"), inside:
             prefix = self.lvlm.model(**inputs, logits_to_keep=1, use_cache=True).past_key_values
             offsets = self.lvlm.family.text_offset(self.lvlm.core, len(heads))
             for group in of_one_length(rows):
@@ -249,14 +263,45 @@ class PromptRunner:
         return bodies
 
     def _ends(
-        self, bodies: Sequence[_Body], active: Active, numbers: Sequence[int]
+        self,
+        bodies: Sequence[_Body],
+        active: Active,
+        numbers: Sequence[int],
+        spec: Sequence[Intervention],
+        looks: dict[str, list[torch.Tensor]],
     ) -> Iterator[Ended]:
-        """Run the last token of each row, rows of one length together."""
-        stock = not active.watched and all(i.idle() or not i.acting() for i in active.interventions)
-        for body in bodies:
-            with active.prompt("ends", [numbers[n] for n in body.rows]):
+        """Run the last token of each row, rows of one length together.
+
+        Args:
+            bodies: the rows of the batch.
+            active: under what they run.
+            numbers: how readings number the rows.
+            spec: the same, without what is active around it.
+            looks: by spec, first logits (rows, V) of each body, for those that look first; these
+                are put in if they are asked for.
+        """
+        import torch
+
+        stock = not active.watched and _is_stock(active.interventions)
+        looking = _look(spec)
+        # A reading wants to see the look too; and who else looks first has changed the logits.
+        if active.watched or sum(_looks(i) for i in active.interventions) > 1:
+            looking = None
+        seen = [] if looking is None else looks[looking[1]]
+        kept = looks.get(canonical(spec))
+        for body, look in itertools.zip_longest(bodies, seen):
+            decided = None
+            if looking is not None and look is not None:
+                decided = looking[0].decide(look)
+                if bool((decided == 1).all()):
+                    decided = None
+            with active.prompt("ends", [numbers[n] for n in body.rows], decided):
                 cache = branch(body.cache, recorded=not stock)
                 logits = self.go_on(body.last, cache, body.offset)
+            if decided is not None:
+                logits = torch.where((decided == 1)[:, None], look, logits)
+            if kept is not None and len(kept) < len(bodies):
+                kept.append(logits)
             yield Ended(body.rows, logits, cache, body.offset, recorded=not stock)
 
     def _refuse_read_twice(self, error: Exception) -> None:
@@ -277,12 +322,29 @@ def on_vision(spec: Sequence[Intervention]) -> list[Intervention]:
 def _by_beginning(specs: Sequence[Sequence[Intervention]]) -> list[list[int]]:
     """Numbers of specs that share all of a prompt but its last row.
 
-    A spec that acts comes first: what it prefills says of itself how it was made.
+    Those that look at first logits come last, behind the spec that may have these.
     """
     groups: dict[str, list[int]] = {}
     for n, spec in enumerate(specs):
         groups.setdefault(beginning(spec), []).append(n)
     return [
-        sorted(group, key=lambda n: all(i.idle() or not i.acting() for i in specs[n]))
+        sorted(group, key=lambda n: (_look(specs[n]) is not None, _is_stock(specs[n])))
         for group in groups.values()
     ]
+
+
+def _is_stock(spec: Sequence[Intervention]) -> bool:
+    """True if the model runs as it is."""
+    return all(i.idle() or not i.acting() for i in spec)
+
+
+def _looks(intervention: Intervention) -> bool:
+    return intervention.twice and not intervention.idle()
+
+
+def _look(spec: Sequence[Intervention]) -> tuple[Intervention, str] | None:
+    """What looks at the first logits before it acts, and the spec that these are made under."""
+    looking = [i for i in spec if _looks(i)]
+    if len(looking) != 1:
+        return None
+    return looking[0], canonical([i for i in spec if i is not looking[0]])

@@ -53,7 +53,7 @@ class Replay:
 
     def _before_layers(self, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Remember the ids that the model made: over a cache M-RoPE makes them for all columns."""
-        if self.copied or self.tracker.replaying is not None or self.tracker.measuring:
+        if self.copied or self.tracker.settled:
             return
         ids = kwargs.get("position_ids")
         self.positions = ids if ids is not None and ids.ndim == 3 else None
@@ -61,7 +61,7 @@ class Replay:
     def _before(
         self, model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
-        if self.copied or self.tracker.replaying is not None or self.tracker.measuring:
+        if self.copied or self.tracker.settled:
             return None
         given = {**dict(zip(self.names, args, strict=False)), **kwargs}
         if torch.is_grad_enabled() and model.training:
@@ -90,7 +90,7 @@ class Replay:
         return (), given
 
     def _after(self, model: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> Any:
-        if self.copied or self.tracker.replaying is not None or self.tracker.measuring:
+        if self.copied or self.tracker.settled:
             return None
         cache = kwargs["past_key_values"]
         if any(self.tracker.ended_prompt):

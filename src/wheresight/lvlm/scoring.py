@@ -231,9 +231,9 @@ class Scorer:
     def _read(self, logits: torch.Tensor) -> Iterator[Answer]:
         margins = self.answers.margin(logits).tolist()
         tokens = logits.argmax(-1).tolist()
+        texts = {token: self.tokenizer.decode([token]) for token in set(tokens)}
         for margin, token in zip(margins, tokens, strict=True):
-            text = self.tokenizer.decode([token])
-            yield Answer(margin, token, text, self.answers.name(token))
+            yield Answer(margin, token, texts[token], self.answers.name(token))
 
 
 def _add(

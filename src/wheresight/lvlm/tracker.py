@@ -43,6 +43,7 @@ class Tracker:
         stage: what the next call is, if somebody has said so (see `Call.stage`).
         numbers: how its rows are numbered, if somebody has said so.
         replaying: what was decided for the rows of a prompt whose last row runs again.
+        decided: the same for a last row that runs for the first time, if somebody has said so.
         measuring: True while a blank image is measured.
         ended_prompt: for each row of the latest call, True if it was the end of a prompt with
             images; empty if it ended none.
@@ -62,6 +63,7 @@ class Tracker:
         self.stage: Stage | None = None
         self.numbers: tuple[int, ...] | None = None
         self.replaying: torch.Tensor | None = None
+        self.decided: torch.Tensor | None = None
         self.measuring = False
         self.ended_prompt: tuple[bool, ...] = ()
 
@@ -108,7 +110,7 @@ class Tracker:
         for handle in reversed(self.handles):
             handle.remove()
         self.handles, self.seams, self.spec = [], [], "none"
-        self.stage = self.replaying = None
+        self.stage = self.replaying = self.decided = None
         if not self.used:
             return
         interventions = parse(self.wanted())
@@ -200,7 +202,7 @@ class Tracker:
         call = begin(self.lvlm, inputs, self.spec, self.beginning)
         call.relayout = self.relayout
         call.stage = self._stage_of(call)
-        call.decided = self.replaying
+        call.decided = self.decided if self.replaying is None else self.replaying
         call.measuring = self.measuring
         call.numbers = self.numbers
         self._refuse_cut_images(call)
@@ -263,13 +265,25 @@ class Tracker:
         return "after" if call.past and call.tokens == 1 else "ends"
 
     @contextlib.contextmanager
-    def at(self, stage: Stage | None, numbers: tuple[int, ...] | None = None) -> Iterator[None]:
-        """Say what the calls in this block are, and how their rows are numbered."""
-        before, (self.stage, self.numbers) = (self.stage, self.numbers), (stage, numbers)
+    def at(
+        self,
+        stage: Stage | None,
+        numbers: tuple[int, ...] | None = None,
+        decided: torch.Tensor | None = None,
+    ) -> Iterator[None]:
+        """Say what the calls in this block are, how their rows are numbered, and what an
+        intervention that looks first has decided for them, so that it need not look."""
+        before = self.stage, self.numbers, self.decided
+        self.stage, self.numbers, self.decided = stage, numbers, decided
         try:
             yield
         finally:
-            self.stage, self.numbers = before
+            self.stage, self.numbers, self.decided = before
+
+    @property
+    def settled(self) -> bool:
+        """True if nothing has to look at a prompt before it acts on its last row."""
+        return self.measuring or self.replaying is not None or self.decided is not None
 
     @property
     def acts_on_prompt(self) -> bool:

@@ -11,10 +11,8 @@ from PIL import Image
 
 from wheresight.errors import RunError
 from wheresight.pocket.emoji import Things, load_things
-from wheresight.pocket.language import ask
 from wheresight.pocket.recipe import Recipe
-from wheresight.pocket.scenes import sample_scene
-from wheresight.pocket.train_decoder import stage_at
+from wheresight.pocket.train_shapes import asked_scene
 
 DATA, IMAGES = "conversations.json", "images"
 
@@ -32,8 +30,8 @@ def write_conversations(
     """Write scenes as PNG, and questions about each with their answers.
 
     Scene i hangs on the seed and on i alone, so a longer file begins like a shorter one. Scenes
-    and questions are of the kind that the decoder's training ends with; the seed keeps them apart
-    from those that it saw.
+    and questions are of the kind that the decoder's training ends with (half of them shapes); the
+    seed keeps them apart from those that it saw.
 
     Args:
         out: an empty or new folder; conversations.json, which is written last, and images/.
@@ -73,15 +71,10 @@ def write_conversations(
 def _scene(
     rng: np.random.Generator, things: Things, recipe: Recipe, turns: int
 ) -> tuple[np.ndarray, list[dict[str, str]]]:
-    stage, most = stage_at(recipe.decoder_steps - 1, recipe)
-    scene = sample_scene(
-        rng, things, most, recipe.image_size, recipe.patch_size,
-        recipe.grid_share, recipe.centre_spread,
-    )  # fmt: skip
-    questions = ask(rng, scene, things, int(rng.integers(1, turns + 1)), stage)
+    pixels, questions = asked_scene(rng, things, recipe, int(rng.integers(1, turns + 1)))
     different = {question.text: question for question in questions}
     talk = []
     for place, question in enumerate(different.values()):
         asked = question.text if place else f"<image>\n{question.text}"
         talk += [{"from": "human", "value": asked}, {"from": "gpt", "value": question.answer}]
-    return scene.pixels, talk
+    return pixels, talk

@@ -42,6 +42,17 @@ def train_on_shapes(
     }
 
 
+def asked_scene(
+    rng: np.random.Generator, things: Things, recipe: Recipe, count: int
+) -> tuple[np.ndarray, list[Question]]:
+    """A picture, (S, S, 3) uint8, such as this part's decoder sees, with ``count`` questions."""
+    if rng.random() < recipe.shape_share:
+        shown = sample_shape_scene(rng, recipe.image_size, recipe.patch_size)
+        return shown.pixels, ask_of_shapes(rng, shown, count)
+    scene = _scene(rng, things, 5, recipe)
+    return scene.pixels, _ask(rng, scene, things, recipe, count)
+
+
 def place_directions(features: torch.Tensor) -> torch.Tensor:
     """(B, N, D) image tokens -> (D, 4): an orthonormal basis of where the place is written."""
     import torch
@@ -152,7 +163,7 @@ def _train_decoder(
             pictures = np.stack([picture.pixels for picture in shown])
         else:
             scenes = [_scene(rng, things, 5, recipe) for _ in range(batch)]
-            asked = [_ask(rng, scene, things, recipe) for scene in scenes]
+            asked = [_ask(rng, scene, things, recipe, recipe.questions) for scene in scenes]
             pictures = np.stack([scene.pixels for scene in scenes])
         chat = bool(rng.random() < recipe.multi_turn_share)
         packed = pack(asked, tokenizer, count, multi_turn=chat, kind=kind)
@@ -169,10 +180,12 @@ def _scene(rng: np.random.Generator, things: Things, most: int, recipe: Recipe) 
     )  # fmt: skip
 
 
-def _ask(rng: np.random.Generator, scene: Scene, things: Things, recipe: Recipe) -> list[Question]:
+def _ask(
+    rng: np.random.Generator, scene: Scene, things: Things, recipe: Recipe, count: int
+) -> list[Question]:
     """Questions as before, some in favour of ones that list their answers."""
     return [
         (ask_with_options(rng, scene, things) if rng.random() < recipe.options_share else None)
         or question
-        for question in ask(rng, scene, things, recipe.questions, _STAGE)
+        for question in ask(rng, scene, things, count, _STAGE)
     ]
