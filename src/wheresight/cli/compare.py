@@ -7,6 +7,11 @@ from typing import Annotated
 
 import typer
 
+from wheresight.cli.options import (
+    BootstrapSeed,
+    Replicates,
+)
+
 
 def compare(
     folders: Annotated[
@@ -33,8 +38,8 @@ def compare(
             "strict, first, last, letter, published."
         ),
     ] = "logp",
-    replicates: Annotated[int, typer.Option(help="Bootstrap replicates.")] = 2000,
-    seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
+    replicates: Replicates = 2000,
+    seed: BootstrapSeed = 0,
 ) -> None:
     """Put robustness and awareness of every intervention side by side; no model is loaded.
 

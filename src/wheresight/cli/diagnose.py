@@ -7,6 +7,29 @@ from typing import Annotated, Any
 
 import typer
 
+from wheresight.cli.options import (
+    Adapter,
+    AllowPickle,
+    Attention,
+    Background,
+    BatchSize,
+    Canvas,
+    CaptionColumn,
+    Device,
+    Dtype,
+    Grid,
+    ImageColumn,
+    Interventions,
+    Layout,
+    Model,
+    Question,
+    Replicates,
+    Sample,
+    SkipBad,
+    Source,
+    Tile,
+    TrustRemoteCode,
+)
 from wheresight.cli.probe import Protocol
 
 
@@ -23,35 +46,10 @@ def diagnose(
             "several. Default: all (see: wheresight list diagnostics).",
         ),
     ] = None,
-    model: Annotated[
-        str,
-        typer.Option(
-            help="pocket, a folder, a hub id of a supported LVLM, or skeleton:NAME for random "
-            "weights (see: wheresight list models)."
-        ),
-    ] = "pocket",
-    adapter: Annotated[
-        str | None,
-        typer.Option(
-            help="Folder of a trained adapter (see: wheresight train). Interventions are applied "
-            "as given; default: the one that it was trained under."
-        ),
-    ] = None,
-    intervention: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--intervention",
-            "-i",
-            help="none, bapa, ... Repeat to compare several with the first. Default: none.",
-        ),
-    ] = None,
-    source: Annotated[
-        str,
-        typer.Option(
-            help="Image-caption pairs: pocket, folder:PATH, parquet:PATH, dataset:NAME[@split], "
-            "webdataset:PATTERN."
-        ),
-    ] = "pocket",
+    model: Model = "pocket",
+    adapter: Adapter = None,
+    intervention: Interventions = None,
+    source: Source = "pocket",
     items: Annotated[
         int | None, typer.Option(help="Key images for every diagnostic. Default: its own.")
     ] = None,
@@ -68,48 +66,24 @@ def diagnose(
             "such as 2ds#images=60,variant=small_models or own:TABLE. Default: the items.",
         ),
     ] = None,
-    question: Annotated[
-        str, typer.Option(help="paper, contains, short, or your own text with {caption}.")
-    ] = "paper",
-    grid: Annotated[str, typer.Option(help="Rows x columns, 1x2 to 8x8.")] = "3x3",
-    layout: Annotated[
-        str,
-        typer.Option(help="swap: the key trades places; insert: the others slide, as published."),
-    ] = "swap",
-    canvas: Annotated[
-        int | None,
-        typer.Option(help="Side of the composite in pixels. Default: the tower's size, else 840."),
-    ] = None,
-    tile: Annotated[
-        int | None, typer.Option(help="Side of one picture's box in pixels. Default: what fits.")
-    ] = None,
-    background: Annotated[str, typer.Option(help="Colour name or #rrggbb.")] = "white",
+    question: Question = "paper",
+    grid: Grid = "3x3",
+    layout: Layout = "swap",
+    canvas: Canvas = None,
+    tile: Tile = None,
+    background: Background = "white",
     seed: Annotated[int, typer.Option(help="Seed of items and of every draw.")] = 0,
-    image_column: Annotated[
-        str | None, typer.Option(help="Column with pictures. Default: found by name.")
-    ] = None,
-    caption_column: Annotated[
-        str | None, typer.Option(help="Column with captions. Default: found by name.")
-    ] = None,
-    sample: Annotated[
-        int | None, typer.Option(help="Keep only so many pairs of the source, drawn by the seed.")
-    ] = None,
-    skip_bad: Annotated[
-        bool, typer.Option("--skip-bad", help="Pass over pictures and captions that are unusable.")
-    ] = False,
-    dtype: Annotated[str, typer.Option(help="float32, bfloat16, float16 or float64.")] = "float32",
-    device: Annotated[
-        str | None, typer.Option(help="cpu, cuda:0, ... Default: the accelerator, if there is one.")
-    ] = None,
-    attention: Annotated[str, typer.Option(help="sdpa, eager or flash_attention_2.")] = "sdpa",
-    batch_size: Annotated[int, typer.Option(help="Questions in one forward pass.")] = 64,
-    replicates: Annotated[int, typer.Option(help="Bootstrap replicates.")] = 2000,
-    trust_remote_code: Annotated[
-        bool, typer.Option("--trust-remote-code", help="Run code that comes with the model.")
-    ] = False,
-    allow_pickle: Annotated[
-        bool, typer.Option("--allow-pickle", help="Accept weights that are not safetensors.")
-    ] = False,
+    image_column: ImageColumn = None,
+    caption_column: CaptionColumn = None,
+    sample: Sample = None,
+    skip_bad: SkipBad = False,
+    dtype: Dtype = "float32",
+    device: Device = None,
+    attention: Attention = "sdpa",
+    batch_size: BatchSize = 64,
+    replicates: Replicates = 2000,
+    trust_remote_code: TrustRemoteCode = False,
+    allow_pickle: AllowPickle = False,
 ) -> None:
     """Look for the bias inside the model: experiments and readings, each with figures.
 

@@ -79,9 +79,11 @@ class ConsoleProgress:
     def _line(self) -> None:
         spent = max(time.monotonic() - self._began, 1e-9)
         rate = (self._done - self._before) / spent
-        left = (self._total - self._done) / rate if rate else float("inf")
-        ahead = "done" if self._done >= self._total else f"about {left:,.0f} s left"
-        self._console.print(
-            f"{self._done:,}/{self._total:,} {self._unit}, {rate:,.0f}/s, {ahead}",
-            highlight=False,
-        )
+        said = [f"{self._done:,}/{self._total:,} {self._unit}"]
+        if rate:  # nothing done yet says nothing of the rest
+            said.append(f"{rate:,.0f}/s" if rate >= 1 else f"{1 / rate:,.1f} s each")
+        if self._done >= self._total:
+            said.append("done")
+        elif rate:
+            said.append(f"about {(self._total - self._done) / rate:,.0f} s left")
+        self._console.print(", ".join(said), highlight=False)

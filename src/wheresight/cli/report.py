@@ -6,13 +6,17 @@ from typing import Annotated
 
 import typer
 
+from wheresight.cli.options import (
+    Replicates,
+)
+
 
 def report(
     folder: Annotated[
         str,
         typer.Argument(help="A folder that `wheresight probe`, `diagnose` or `evaluate` wrote."),
     ],
-    replicates: Annotated[int, typer.Option(help="Bootstrap replicates.")] = 2000,
+    replicates: Replicates = 2000,
 ) -> None:
     """Make results and page again from a folder's records; no model is loaded."""
     from rich.console import Console

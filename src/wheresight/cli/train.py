@@ -7,6 +7,12 @@ from typing import Annotated, Any
 
 import typer
 
+from wheresight.cli.options import (
+    AllowPickle,
+    Attention,
+    TrustRemoteCode,
+)
+
 app = typer.Typer(
     no_args_is_help=True,
     help="Train under an intervention, so that the model can make use of it.",
@@ -89,7 +95,7 @@ def lora(
     device: Annotated[
         str | None, typer.Option(help="cpu or cuda. Default: the accelerator, if there is one.")
     ] = None,
-    attention: Annotated[str, typer.Option(help="sdpa, eager or flash_attention_2.")] = "sdpa",
+    attention: Attention = "sdpa",
     gradient_checkpointing: Annotated[
         bool | None,
         typer.Option(
@@ -102,12 +108,8 @@ def lora(
         int | None,
         typer.Option(help="Processes that make rows ready; 0 makes them in this one."),
     ] = None,
-    trust_remote_code: Annotated[
-        bool, typer.Option("--trust-remote-code", help="Run code that comes with the model.")
-    ] = False,
-    allow_pickle: Annotated[
-        bool, typer.Option("--allow-pickle", help="Accept weights that are not safetensors.")
-    ] = False,
+    trust_remote_code: TrustRemoteCode = False,
+    allow_pickle: AllowPickle = False,
 ) -> None:
     """Train a LoRA adapter under an intervention.
 

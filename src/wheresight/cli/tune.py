@@ -7,11 +7,24 @@ from typing import Annotated, Any
 
 import typer
 
+from wheresight.cli.options import (
+    AllowPickle,
+    Attention,
+    BatchSize,
+    BootstrapSeed,
+    Device,
+    Dtype,
+    Letters,
+    MaxNewTokens,
+    Model,
+    RecordsFolder,
+    Replicates,
+    TrustRemoteCode,
+)
+
 
 def tune(
-    out: Annotated[
-        str, typer.Option("--out", "-o", help="Folder for records and numbers; s3://... works too.")
-    ] = "wheresight-tune",
+    out: RecordsFolder = "wheresight-tune",
     benchmark: Annotated[
         str,
         typer.Option(
@@ -64,37 +77,20 @@ def tune(
             "first, last, letter, published. Default: logp; published if text is generated."
         ),
     ] = None,
-    model: Annotated[
-        str,
-        typer.Option(
-            help="pocket, a folder, a hub id of a supported LVLM, or skeleton:NAME for random "
-            "weights (see: wheresight list models)."
-        ),
-    ] = "pocket",
-    letters: Annotated[
-        bool, typer.Option("--letters", help="Put letters before the options and ask for one.")
-    ] = False,
-    max_new_tokens: Annotated[
-        int,
-        typer.Option(help="Generate so many tokens and read the text too. 0: score options only."),
-    ] = 0,
+    model: Model = "pocket",
+    letters: Letters = False,
+    max_new_tokens: MaxNewTokens = 0,
     blind: Annotated[
         bool, typer.Option("--blind/--no-blind", help="Ask about blank test pictures too.")
     ] = True,
-    dtype: Annotated[str, typer.Option(help="float32, bfloat16, float16 or float64.")] = "float32",
-    device: Annotated[
-        str | None, typer.Option(help="cpu, cuda:0, ... Default: the accelerator, if there is one.")
-    ] = None,
-    attention: Annotated[str, typer.Option(help="sdpa, eager or flash_attention_2.")] = "sdpa",
-    batch_size: Annotated[int, typer.Option(help="Questions in one forward pass.")] = 64,
-    replicates: Annotated[int, typer.Option(help="Bootstrap replicates.")] = 2000,
-    seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
-    trust_remote_code: Annotated[
-        bool, typer.Option("--trust-remote-code", help="Run code that comes with the model.")
-    ] = False,
-    allow_pickle: Annotated[
-        bool, typer.Option("--allow-pickle", help="Accept weights that are not safetensors.")
-    ] = False,
+    dtype: Dtype = "float32",
+    device: Device = None,
+    attention: Attention = "sdpa",
+    batch_size: BatchSize = 64,
+    replicates: Replicates = 2000,
+    seed: BootstrapSeed = 0,
+    trust_remote_code: TrustRemoteCode = False,
+    allow_pickle: AllowPickle = False,
 ) -> None:
     """Choose a method's setting on a validation part, and report it once on the test part.
 
