@@ -20,9 +20,16 @@ SPECS = ("none", "bapa", "scalingvis:alpha=0.8", "adaptvis")
 
 
 def balanced(
-    model: str, *, question: str, items: int, cells: int = 9, one_picture: bool = False
+    model: str,
+    *,
+    question: str,
+    items: int,
+    cells: int = 9,
+    one_picture: bool = False,
+    device: str | None = None,
+    dtype: str = "float32",
 ) -> tuple[wheresight.LVLM, list[Query]]:
-    """The model in float32, and the composites of the first cells of some items.
+    """The model, and the composites of the first cells of some items.
 
     Args:
         model: as --model takes it.
@@ -32,15 +39,16 @@ def balanced(
         one_picture: ask the third question, a hard negative, of the composite itself (the
             sibling's caption, which is not there). Else as the probe asks it: the key's caption
             of a second picture, where the sibling stands in the key's place.
+        device, dtype: as `wheresight.load` takes them.
     """
     card = look_up(model)
-    lvlm = wheresight.load(card)
+    lvlm = wheresight.load(card, device=device, dtype=dtype)
     source = open_source("pocket")
     size = card.picture_size or 840
     settings = GridSettings(
         model=model,
         model_revision=card.revision,
-        dtype="float32",
+        dtype=dtype,
         attention="sdpa",
         source=source.name,
         source_fingerprint=source.fingerprint,
@@ -76,10 +84,11 @@ def balanced(
 
 def circumstances() -> dict[str, Any]:
     """When, where and with what a figure was measured."""
+    accelerator = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
     return {
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "threads": torch.get_num_threads(),
-        "machine": f"{platform.machine()} {platform.system()}, CPU",
+        "machine": f"{platform.machine()} {platform.system()}, {accelerator}",
         "torch": torch.__version__,
         "transformers": transformers.__version__,
     }
