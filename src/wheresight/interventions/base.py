@@ -105,6 +105,23 @@ class Intervention(WithParameters):
         """True if image queries may see other ids than text queries."""
         return cls.image_positions is not Intervention.image_positions
 
+    # ---- what has to be trained for it --------------------------------------------------------
+
+    def vision_layers(self) -> tuple[int, ...] | None:
+        """The hidden states of the vision tower that a model made for it takes; None: any."""
+        return None
+
+    def learned(self, width: int) -> dict[str, torch.Tensor]:
+        """What is trained with the projector for it: values before training, by name.
+
+        Empty if nothing is. A model that was trained without it has none of these, and cannot
+        host it. One that has them gives them to `features` (see `Embedder.learned`).
+
+        Args:
+            width: D of the embeddings.
+        """
+        return {}
+
     # ---- what it does -----------------------------------------------------------------------
 
     def relayout(self, layout: Layout) -> Layout:

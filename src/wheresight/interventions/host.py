@@ -27,6 +27,7 @@ class Host:
         vision_layers: which hidden states of the tower the model takes its features from.
         layers, heads: of the language model; None if only the family is known.
         attention: its attention function; None if not known yet.
+        learned: names of the methods that the model has trained parameters for.
     """
 
     family: str
@@ -37,12 +38,17 @@ class Host:
     layers: int | None = None
     heads: int | None = None
     attention: str | None = None
+    learned: frozenset[str] = frozenset()
 
 
 def refuse_unhosted(interventions: Iterable[Intervention], host: Host) -> None:
     """Raise SpecError if this model cannot host one of these."""
     for intervention in interventions:
-        reason = intervention.refuses(host) or _needs_a_mask(intervention, host)
+        reason = (
+            intervention.refuses(host)
+            or _needs_a_mask(intervention, host)
+            or _needs_training(intervention, host)
+        )
         if reason:
             raise SpecError(
                 f"The intervention '{intervention}' cannot act on this {host.family} model. "
@@ -58,4 +64,14 @@ def _needs_a_mask(intervention: Intervention, host: Host) -> str | None:
     return (
         f"It runs {host.attention} attention, which takes no mask of its own for each query. Use "
         f"{' or '.join(MASKED_ATTENTION)}."
+    )
+
+
+def _needs_training(intervention: Intervention, host: Host) -> str | None:
+    if intervention.name in host.learned or not intervention.learned(1):
+        return None
+    return (
+        f"It has parameters that are trained with the projector ({', '.join(intervention.learned(1))}"
+        "), and this model brings none. Train the model under it (see: wheresight train), or give "
+        "a form of it that has none."
     )

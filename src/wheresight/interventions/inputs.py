@@ -5,6 +5,7 @@ Legend: B batch, Q query rows, S key columns, A heads.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -13,11 +14,15 @@ if TYPE_CHECKING:
 
 
 class Embedder(Protocol):
-    """What text embeddings of a model look like as they enter its layers."""
+    """What text embeddings of a model look like as they enter its layers, and what was trained."""
 
     @property
     def mean_norm(self) -> float:
         """Mean L2 norm of the text embeddings, over the vocabulary."""
+        ...
+
+    def learned(self, method: str) -> Mapping[str, torch.Tensor]:
+        """What was trained with the projector for the method of this name, by name."""
         ...
 
 

@@ -9,40 +9,30 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError, safe_open
 
-from wheresight.errors import ModelError, WheresightError
-from wheresight.interventions.spec import Spec, canonical, parse, to_json
+from wheresight.errors import ModelError
+from wheresight.interventions.spec import Spec, parse
 from wheresight.lvlm.encoding import Encoder, Query
+from wheresight.lvlm.trained_under import (
+    INTERVENTION_FILE,
+    read_trained_under,
+    write_trained_under,
+)
 from wheresight.lvlm.wrapper import LVLM, wrap
 
 if TYPE_CHECKING:
     from PIL import Image
 
-INTERVENTION_FILE = "intervention.json"
 _CONFIG, _WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 _PLUS = "+adapter-"  # between a base's revision and its adapter's
 _NAMED = 5  # keys that an error names
-
-
-class TrainedUnder(BaseModel):
-    """What `intervention.json` holds."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    intervention: Any = Field(description="The intervention's JSON form.")
-    spec: str = Field(description="The same as a string.")
-    base: str = Field(description="Name of the model that was adapted.")
-    base_revision: str = Field(description="What identifies its weights; may be empty.")
-    wheresight: str = Field(description="Version that wrote this.")
 
 
 @dataclass(frozen=True)
@@ -87,7 +77,6 @@ def save_adapter(model: Any, folder: str | Path, intervention: Spec | None = Non
     Raises:
         ModelError: a model without an adapter.
     """
-    import wheresight
     from wheresight.lvlm.tracker import TRACKERS
 
     lvlm = wrap(model)
@@ -102,15 +91,7 @@ def save_adapter(model: Any, folder: str | Path, intervention: Spec | None = Non
     )
     folder = Path(folder)
     lvlm.model.save_pretrained(folder, safe_serialization=True)
-    said = TrainedUnder(
-        intervention=to_json(wanted),
-        spec=canonical(wanted),
-        base=lvlm.name,
-        base_revision=lvlm.revision.partition(_PLUS)[0],
-        wheresight=wheresight.__version__,
-    )
-    text = json.dumps(said.model_dump(mode="json"), indent=2) + "\n"
-    (folder / INTERVENTION_FILE).write_text(text, encoding="utf-8")
+    write_trained_under(folder, wanted, lvlm.name, lvlm.revision.partition(_PLUS)[0])
     return folder
 
 
@@ -136,18 +117,8 @@ def look_at(folder: str | Path) -> Adapter:
     fingerprint = _fingerprint(folder)
     if not path.is_file():
         return Adapter(folder, "none", False, fingerprint)
-    try:
-        said = TrainedUnder.model_validate_json(path.read_bytes())
-        spec = canonical(parse(said.intervention))
-        if spec != canonical(parse(said.spec)):
-            raise ModelError("its two forms of the intervention differ")
-    except (ValidationError, WheresightError) as error:
-        reason = " ".join(str(error).split())
-        raise ModelError(
-            f"The file {str(path)!r} does not say which intervention the adapter was trained "
-            f"under ({reason}). Write it anew with wheresight.save_adapter."
-        ) from None
-    return Adapter(folder, spec, True, fingerprint, said.base_revision)
+    said = read_trained_under(path, "adapter", "wheresight.save_adapter")
+    return Adapter(folder, said.spec, True, fingerprint, said.base_revision)
 
 
 def _fingerprint(folder: Path) -> str:

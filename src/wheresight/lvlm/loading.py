@@ -21,6 +21,7 @@ from wheresight.skeletons import is_skeleton
 if TYPE_CHECKING:
     from wheresight.interventions.host import Host
     from wheresight.lvlm.adapters import Adapter
+    from wheresight.lvlm.trained import Trained
     from wheresight.lvlm.wrapper import LVLM
 
 # Names of models that come with the package: each function returns the model's folder.
@@ -30,6 +31,7 @@ ATTENTIONS = ("sdpa", "eager", "flash_attention_2")
 # Files of a model that decide its answers; notes and cards beside them do not.
 _DECISIVE = (
     "config.json",
+    "intervention.json",
     "generation_config.json",
     "*processor*config.json",
     "*token*.json",
@@ -91,6 +93,7 @@ class ModelCard:
             where pictures keep their own size.
         build: makes the model with random weights, or None where weights are read.
         adapter: to be put on it, or None.
+        trained: what its folder says of a training under an intervention, or None.
     """
 
     name: str
@@ -101,6 +104,7 @@ class ModelCard:
     picture_size: int | None
     build: Callable[..., Any] | None = None
     adapter: Adapter | None = None
+    trained: Trained | None = None
 
     @property
     def weights(self) -> str:
@@ -112,7 +116,9 @@ class ModelCard:
         from wheresight.lvlm.families import family_for_config
 
         return dataclasses.replace(
-            family_for_config(self.config).host(self.config), attention=attention
+            family_for_config(self.config).host(self.config),
+            attention=attention,
+            learned=self.trained.learned if self.trained else frozenset(),
         )
 
 
@@ -128,7 +134,7 @@ def look_up(
 
     Raises:
         ModelError: unknown name, unsupported family, no processor or no chat template; a folder
-            that is no adapter.
+            that is no adapter; a trained model whose folder is not whole.
     """
     if adapter is not None:
         from wheresight.lvlm.adapters import look_at
@@ -146,6 +152,7 @@ def look_up(
 
     from wheresight.lvlm.families import family_for_config
     from wheresight.lvlm.stills import load_processor
+    from wheresight.lvlm.trained import look_at_trained
 
     config = _from_hub(
         model, transformers.AutoConfig.from_pretrained, place, trust_remote_code=trust_remote_code
@@ -159,7 +166,13 @@ def look_up(
     )
     check_chat_template(processor)
     return ModelCard(
-        model, place, revision(place, config), config, processor, picture_size(processor)
+        model,
+        place,
+        revision(place, config),
+        config,
+        processor,
+        picture_size(processor),
+        trained=look_at_trained(place, config),
     )
 
 
@@ -177,9 +190,10 @@ def load(
 
     Args:
         model: a shipped name (`pocket`), `skeleton:NAME` for random weights, a folder, a hub id,
-            or what `look_up` returned.
-        adapter: folder of a PEFT adapter. Where it says under which intervention it was trained,
-            the result's `trained_under` does; `intervene(lvlm, lvlm.trained_under)` enters it.
+            or what `look_up` returned. Where a folder says under which intervention the model was
+            trained, the result's `trained_under` does.
+        adapter: folder of a PEFT adapter, of whose training `trained_under` then tells.
+            `intervene(lvlm, lvlm.trained_under)` enters the intervention.
         dtype: float32, bfloat16, float16 or float64.
         device: a torch device; default is the first accelerator, else the CPU.
         attention: attention implementation of transformers: sdpa, eager or flash_attention_2.
@@ -224,6 +238,10 @@ def load(
         )
     wrapped: LVLM = wrap(weights.to(where).eval(), card.processor)
     wrapped.name, wrapped.revision = card.name, card.revision
+    if card.trained is not None:
+        from wheresight.lvlm.trained import put_back
+
+        put_back(wrapped, card.trained)
     on_it = card.adapter if adapter is None else looked_at
     if on_it is None:
         return wrapped

@@ -41,12 +41,14 @@ class OptionScores:
         ended: whether both hold the end of the answer, too. They do where one option begins another
             (`top`, `top left`), since the shorter would never be less likely otherwise.
         confidence: probability of the likeliest first token over the whole vocabulary.
+        greedy: of each option, whether the likeliest tokens, one by one, spell it.
     """
 
     logp: tuple[float, ...]
     mean_logp: tuple[float, ...]
     ended: bool
     confidence: float
+    greedy: tuple[bool, ...] = ()
 
     @property
     def picked(self) -> int:
@@ -98,15 +100,15 @@ class OptionScorer:
         import torch
 
         parsed = [parse(spec) for spec in specs]
-        wanted = [_Wanted.of(self, own) for own in options]
+        wanted = [Wanted.of(self, own) for own in options]
         if not self.scorer.share_prefix:
             self._refuse_long(options, wanted)
         found: list[dict[int, OptionScores]] = [{} for _ in parsed]
 
-        def read(batch: list[int], prompts: Iterator[Ended]) -> _Logs:
+        def read(batch: list[int], prompts: Iterator[Ended]) -> Logs:
             return self._behind(prompts, [wanted[i] for i in batch])
 
-        def keep(n: int, batch: list[int], logs: _Logs) -> None:
+        def keep(n: int, batch: list[int], logs: Logs) -> None:
             new = sum(i not in found[n] for i in batch)
             for place, i in enumerate(batch):
                 found[n][i] = wanted[i].read(logs, place)
@@ -122,20 +124,20 @@ class OptionScorer:
 
         None where an option has more than one token or begins another.
         """
-        wanted = _Wanted.of(self, options)
+        wanted = Wanted.of(self, options)
         if wanted.chains:
             return None
         spelt = zip(options, wanted.spellings, strict=True)
         return {option: tuple(ids[0] for ids in own) for option, own in spelt}
 
-    def _behind(self, prompts: Iterator[Ended], asked: Sequence[_Wanted]) -> _Logs:
+    def _behind(self, prompts: Iterator[Ended], asked: Sequence[Wanted]) -> Logs:
         """Log-probabilities of all tokens that are asked for, after the last of each prompt."""
         import torch
 
         runner, send = self.scorer.runner, self.scorer.lvlm.send
-        logs = _Logs()
+        logs = Logs()
         for ended in prompts:
-            logs.update(self._first(ended.logits, ended.rows, asked))
+            logs.update(read_logits(ended.logits, [(n, ()) for n in ended.rows], asked))
             chains = [
                 (place, chain) for place, n in enumerate(ended.rows) for chain in asked[n].chains
             ]
@@ -145,13 +147,7 @@ class OptionScorer:
                     ids = torch.tensor([[chain[step]] for _, chain in some])
                     logits = runner.go_on(send(ids), cache, offset)
                     contexts = [(ended.rows[place], chain[: step + 1]) for place, chain in some]
-                    logs.update(_read(logits, contexts, asked))
-        return logs
-
-    def _first(self, logits: torch.Tensor, rows: Sequence[int], asked: Sequence[_Wanted]) -> _Logs:
-        logs = _read(logits, [(n, ()) for n in rows], asked)
-        best = logits.double().log_softmax(-1).amax(-1).exp().tolist()
-        logs.confidence.update(zip(rows, best, strict=True))
+                    logs.update(read_logits(logits, contexts, asked))
         return logs
 
     def _chunks(self, chains: Sequence[tuple[int, Tokens]]) -> list[list[tuple[int, Tokens]]]:
@@ -184,7 +180,7 @@ class OptionScorer:
             pieces = []  # only a capital letter takes more, and nothing can be fed behind a prompt
         return tuple(dict.fromkeys([*whole, *pieces]))
 
-    def _refuse_long(self, options: Sequence[Sequence[str]], wanted: Sequence[_Wanted]) -> None:
+    def _refuse_long(self, options: Sequence[Sequence[str]], wanted: Sequence[Wanted]) -> None:
         for own, need in zip(options, wanted, strict=True):
             if need.chains:
                 raise ModelError(
@@ -195,7 +191,7 @@ class OptionScorer:
 
 
 @dataclass(frozen=True)
-class _Wanted:
+class Wanted:
     """What has to be known to score one question's options.
 
     Attributes:
@@ -211,7 +207,7 @@ class _Wanted:
     contexts: dict[Tokens, Tokens]
 
     @classmethod
-    def of(cls, scorer: OptionScorer, options: Sequence[str]) -> _Wanted:
+    def of(cls, scorer: OptionScorer, options: Sequence[str]) -> Wanted:
         spellings = tuple(scorer.spellings(option) for option in options)
         ends = scorer.ends if one_begins_another(options) else ()
         if ends is None:
@@ -235,7 +231,7 @@ class _Wanted:
         sorted_contexts = {context: tuple(sorted(ids)) for context, ids in contexts.items()}
         return cls(spellings, ends, tuple(sorted(chains)), sorted_contexts)
 
-    def read(self, logs: _Logs, place: int) -> OptionScores:
+    def read(self, logs: Logs, place: int) -> OptionScores:
         """The scores of a question, from the log-probabilities of tokens."""
         logp, means = [], []
         for own in self.spellings:
@@ -248,19 +244,33 @@ class _Wanted:
             counts = [len(ids) + bool(self.ends) for ids in own]
             logp.append(_logsumexp(sums))
             means.append(max(total / count for total, count in zip(sums, counts, strict=True)))
-        return OptionScores(tuple(logp), tuple(means), bool(self.ends), logs.confidence[place])
+        best = tuple(any(logs.greedy(place, ids) for ids in own) for own in self.spellings)
+        sure = logs.confidence[place]
+        return OptionScores(tuple(logp), tuple(means), bool(self.ends), sure, best)
 
 
-class _Logs:
-    """Log-probabilities of tokens by row, what was fed behind its prompt, and token."""
+class Logs:
+    """Log-probabilities of tokens by row, what was fed behind its prompt, and token.
+
+    Attributes:
+        tokens: of those that are asked for.
+        best: the likeliest token of the whole vocabulary, by row and what was fed.
+        confidence: probability of the likeliest first token, by row.
+    """
 
     def __init__(self) -> None:
         self.tokens: dict[tuple[int, Tokens, int], float] = {}
+        self.best: dict[tuple[int, Tokens], int] = {}
         self.confidence: dict[int, float] = {}
 
-    def update(self, other: _Logs) -> None:
+    def update(self, other: Logs) -> None:
         self.tokens.update(other.tokens)
+        self.best.update(other.best)
         self.confidence.update(other.confidence)
+
+    def greedy(self, row: int, ids: Tokens) -> bool:
+        """Whether greedy decoding would write these tokens behind a row's prompt."""
+        return all(self.best[row, ids[:n]] == token for n, token in enumerate(ids))
 
 
 def one_begins_another(options: Sequence[str]) -> bool:
@@ -273,9 +283,9 @@ def one_begins_another(options: Sequence[str]) -> bool:
     )
 
 
-def _read(
-    logits: torch.Tensor, contexts: Sequence[tuple[int, Tokens]], asked: Sequence[_Wanted]
-) -> _Logs:
+def read_logits(
+    logits: torch.Tensor, contexts: Sequence[tuple[int, Tokens]], asked: Sequence[Wanted]
+) -> Logs:
     """Take what is asked for from logits (B, V); one context a row."""
     import torch
 
@@ -287,8 +297,12 @@ def _read(
             keys.append((row, fed, token))
     scores = logits.double().log_softmax(-1)
     where = torch.tensor([places, ids], device=scores.device)
-    logs = _Logs()
+    logs = Logs()
     logs.tokens = dict(zip(keys, scores[where[0], where[1]].tolist(), strict=True))
+    top = scores.max(-1)
+    logs.best = dict(zip(contexts, top.indices.tolist(), strict=True))
+    sure = zip(contexts, top.values.exp().tolist(), strict=True)
+    logs.confidence = {row: chance for (row, fed), chance in sure if not fed}
     return logs
 
 

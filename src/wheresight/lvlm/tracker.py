@@ -23,6 +23,7 @@ from wheresight.lvlm.call import Call, Stage, begin, check, commit
 from wheresight.lvlm.generation import WatchedGenerate
 from wheresight.lvlm.history import attach
 from wheresight.lvlm.layout import Layout
+from wheresight.lvlm.learned import learned_by
 from wheresight.lvlm.readings.reading import Reading
 from wheresight.lvlm.readings.watch import Watch
 from wheresight.lvlm.replay import Replay
@@ -138,7 +139,11 @@ class Tracker:
     def _host(self) -> Host:
         module: Any = self.lvlm.family.language_model(self.lvlm.core)
         host = self.lvlm.family.host(self.lvlm.core.config)
-        return dataclasses.replace(host, attention=module.config._attn_implementation)
+        return dataclasses.replace(
+            host,
+            attention=module.config._attn_implementation,
+            learned=frozenset(learned_by(self.lvlm)),
+        )
 
     def _made_seams(self) -> list[Seam]:
         acting = {name: [i for i in self.interventions if name in i.acting()] for name in SEAMS}

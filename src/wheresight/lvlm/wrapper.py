@@ -27,7 +27,8 @@ class LVLM:
         family: where the seams of this kind of model are.
         name: what the user called it.
         revision: what identifies its weights.
-        trained_under: canonical spec of the intervention that its adapter was trained under.
+        trained_under: canonical spec of the intervention that it was trained under, or that the
+            adapter on it was.
     """
 
     model: Any

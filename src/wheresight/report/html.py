@@ -1,26 +1,17 @@
-"""The page: one HTML file with everything in it, which asks the network for nothing.
-
-Every text from data passes `printable` and jinja2's escaping on its way into the page. Numbers
-stand in <data> elements, with the exact value beside the rounded one. A section is one template in
-templates/sections and one entry in SECTIONS.
-"""
+"""The page of a probe. A section is one template in templates/sections and one entry in SECTIONS."""
 
 from __future__ import annotations
 
-import base64
-import functools
-import json
-import re
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-import jinja2
 import pyarrow as pa
 from markupsafe import Markup
 
-import wheresight
 from wheresight.report import colours, examples, figures, words
 from wheresight.report.crossed import crossed, shown_measures
+from wheresight.report.document import DOCUMENT, flat, render, true_minus
+from wheresight.report.inline import drawing
 from wheresight.report.measures import (
     asks_absent,
     cell_measures,
@@ -28,21 +19,12 @@ from wheresight.report.measures import (
     place,
     shape,
 )
-from wheresight.report.numerals import (
-    Unit,
-    level,
-    p_value,
-    sign,
-    written,
-)
-from wheresight.report.texts import one_line, printable
+from wheresight.report.numerals import Unit, level
 from wheresight.report.thumbnails import Render, Thumbnails
 from wheresight.runs.results import Estimate, Results
 
 SECTIONS = ("summary", "places", "crossed", "comparison", "examples", "method", "run")
 EXAMPLES_OF_A_KIND = 2
-_LONGEST_CAPTION = 240
-_NEGATIVE = re.compile(r"(?<=[ (])-(?=\d)")  # the minus of a number within a sentence
 
 
 @dataclass(frozen=True)
@@ -70,7 +52,7 @@ class Heat:
         if estimate.value is None:
             return ""
         percent = round(100 * estimate.value)
-        return _true_minus(f"{percent:+d}" if self.signed and percent else f"{percent:d}")
+        return true_minus(f"{percent:+d}" if self.signed and percent else f"{percent:d}")
 
 
 def page(results: Results, records: pa.Table, render: Render | None = None) -> str:
@@ -106,60 +88,6 @@ def page(results: Results, records: pa.Table, render: Render | None = None) -> s
         place=lambda cell: place(results, cell),
         version=wheresight.__version__,
     )
-
-
-@functools.lru_cache(maxsize=1)
-def environment() -> jinja2.Environment:
-    """Return the templates' environment: all is escaped, and texts are made printable."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("wheresight.report"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        finalize=_clean,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        "number": _number,
-        "p": lambda p: _true_minus(p_value(p)),
-        "clip": lambda text, limit=_LONGEST_CAPTION: one_line(str(text), limit),
-        "minus": _true_minus,
-        "typeset": lambda text: _NEGATIVE.sub("−", text).replace(" %²", "\u00a0%²"),
-    }
-    environment.globals["sign"] = sign
-    return environment
-
-
-def _clean(value: Any) -> Any:
-    return printable(value) if type(value) is str else value
-
-
-def _number(
-    estimate: Estimate, unit: Unit, signed: bool = False, with_unit: bool = True, br: bool = False
-) -> Markup:
-    """An estimate with its interval; exact values stand in the elements' attributes."""
-    if estimate.value is None:
-        return Markup('<span class="none" title="{}">undefined</span>').format(
-            printable(estimate.reason or "")
-        )
-    suffix = sign(unit, difference=signed) if with_unit else ""
-    value = Markup('<data class="value" value="{}">{}{}</data>').format(
-        repr(estimate.value), _true_minus(written(estimate.value, unit, signed=signed)), suffix
-    )
-    if estimate.low is None or estimate.high is None:
-        return value
-    ends = Markup('<data value="{}">{}</data> to <data value="{}">{}</data>').format(
-        repr(estimate.low),
-        _true_minus(written(estimate.low, unit, signed=signed)),
-        repr(estimate.high),
-        _true_minus(written(estimate.high, unit, signed=signed)),
-    )
-    gap = Markup("<br>") if br else " "
-    return value + gap + Markup('<span class="interval">{}</span>').format(ends)
-
-
-def _true_minus(text: str) -> str:
-    return text.replace("-", "−") if len(text) > 1 else text.replace("-", "–")
 
 
 def _heats(results: Results) -> dict[str, list[Heat]]:
@@ -199,32 +127,6 @@ def _heats(results: Results) -> dict[str, list[Heat]]:
 def _scale_steps(scale: colours.Scale, steps: int = 24) -> list[str]:
     width = (scale.high - scale.low) / (steps - 1)
     return [colours.hexadecimal(scale.colour(scale.low + k * width)) for k in range(steps)]
-
-
-def _comparison_pictures(results: Results) -> dict[str, str]:
-    """Return the comparison as data URIs for wide and narrow, light and dark, and its alt text."""
-    found = {}
-    for width, columns in (("wide", 2), ("narrow", 1)):
-        picture = figures.comparison_picture(results, columns)
-        found["alt"] = picture.alt
-        light = picture.svg()
-        for theme in (figures.LIGHT, figures.DARK):
-            data = base64.b64encode(figures.recoloured(light, theme)).decode()
-            found[f"{width}_{theme.name}"] = f"data:image/svg+xml;base64,{data}"
-    return found
-
-
-def flat(values: Any, prefix: str = "") -> list[tuple[str, str]]:
-    """Return nested settings as (dotted name, text)."""
-    found: list[tuple[str, str]] = []
-    for name, value in values.items():
-        path = f"{prefix}{name}"
-        if isinstance(value, dict) and value:
-            found += flat(value, f"{path}.")
-        else:
-            text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-            found.append((path, text))
-    return found
 
 
 def _letter(number: int) -> str:

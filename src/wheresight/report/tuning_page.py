@@ -12,7 +12,7 @@ import wheresight
 from wheresight.errors import RunError
 from wheresight.report.build import write_file
 from wheresight.report.evaluation.numbers import reader_name
-from wheresight.report.html import environment, flat
+from wheresight.report.document import DOCUMENT, flat, render
 from wheresight.report.tuning import OPTIMISTIC, cautions, measured, sections, setting, verdict
 from wheresight.report.tuning_pictures import picture
 from wheresight.runs.tuned import Tuned

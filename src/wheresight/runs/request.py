@@ -12,6 +12,7 @@ from wheresight.runs.progress import Progress, Silent
 from wheresight.runs.summarise import check_bootstrap
 from wheresight.stimuli.composites import colour, fitting_tile, parse_grid
 from wheresight.stimuli.layouts import layout as find_layout
+from wheresight.stimuli.pairs import Source
 from wheresight.stimuli.sources import open_source
 
 if TYPE_CHECKING:
@@ -67,17 +68,12 @@ def open_grid(request: GridRequest, progress: Progress) -> tuple[ModelCard, Grid
 
     All that can be checked is checked, the cheapest first.
     """
-    question = question_template(request.question)
-    if request.items < 1:
-        raise StimulusError(f"{request.items} items were asked for; expected 1 or more.")
+    check_stimuli(request)
     if request.batch_size != "auto" and request.batch_size < 1:
         raise RunError(
             f"The batch size {request.batch_size} was given; expected 1 or more, or auto."
         )
     check_bootstrap(request.replicates)
-    rows, columns = parse_grid(request.grid)
-    find_layout(request.layout)
-    colour(request.background)
 
     from wheresight.lvlm.loading import check_precision, look_up
 
@@ -95,29 +91,66 @@ def open_grid(request: GridRequest, progress: Progress) -> tuple[ModelCard, Grid
     card = look_up(
         request.model, adapter=request.adapter, trust_remote_code=request.trust_remote_code
     )
-    canvas = request.canvas or _canvas(request.layout, card.picture_size)
-    settings = GridSettings(
+    settings = grid_settings(
+        request,
+        source,
+        weights=card.weights,
+        trained_under=card.adapter.trained_under if card.adapter else None,
+        picture_size=card.picture_size,
+    )
+    return card, GridProbe(settings, source, request.items)
+
+
+def check_stimuli(request: GridRequest) -> None:
+    """Raise StimulusError unless what is asked for can be shown, as far as no source tells."""
+    question_template(request.question)
+    if request.items < 1:
+        raise StimulusError(f"{request.items} items were asked for; expected 1 or more.")
+    parse_grid(request.grid)
+    find_layout(request.layout)
+    colour(request.background)
+
+
+def grid_settings(
+    request: GridRequest,
+    source: Source,
+    *,
+    weights: str,
+    trained_under: str | None,
+    picture_size: int | None,
+) -> GridSettings:
+    """What decides the records of a request, for a model of which this is known.
+
+    Args:
+        request: what is asked for.
+        source: opened.
+        weights: what identifies the model's weights.
+        trained_under: what its adapter was trained under, if it has one.
+        picture_size: side of the square picture that its tower is fed, or None.
+    """
+    rows, columns = parse_grid(request.grid)
+    canvas = request.canvas or _canvas(request.layout, picture_size)
+    return GridSettings(
         model=request.model,
-        model_revision=card.weights,
-        adapter=card.adapter.trained_under if card.adapter else None,
+        model_revision=weights,
+        adapter=trained_under,
         dtype=request.dtype,
         attention=request.attention,
         source=source.name,
         source_fingerprint=source.fingerprint,
         protocol=request.protocol,
-        question=question,
+        question=question_template(request.question),
         scoring="generate" if request.generate else "first_token",
         max_new_tokens=request.max_new_tokens if request.generate else None,
         rows=rows,
         columns=columns,
         layout=request.layout,
         canvas=canvas,
-        tile=request.tile or _tile(request, (rows, columns), canvas, card.picture_size),
+        tile=request.tile or _tile(request, (rows, columns), canvas, picture_size),
         background=request.background,
         jitter=request.jitter,
         seed=request.seed,
     )
-    return card, GridProbe(settings, source, request.items)
 
 
 def reopen_grid(request: GridRequest, settings: GridSettings) -> tuple[ModelCard, GridProbe]:

@@ -77,6 +77,10 @@ class Multilayer(Intervention):
         """The numbers of the blocks, which the configuration of the model must name too."""
         return self.layers.numbers
 
+    def vision_layers(self) -> tuple[int, ...]:
+        """Its blocks: a model made for it joins them, and its projector is as much wider."""
+        return self.blocks
+
     def refuses(self, host: Host) -> str | None:
         """Refuse models whose tower does not give its states, or that are made for others."""
         if not host.vision_states:

@@ -9,7 +9,7 @@ Legend: B batch, T tokens of this call, D width, N image tokens of the batch.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -17,16 +17,22 @@ import torch
 from wheresight.errors import ModelError
 from wheresight.interventions.base import Intervention
 from wheresight.lvlm.layout import Layout
+from wheresight.lvlm.learned import learned_by
 from wheresight.lvlm.seams.seam import Handle, Seam
+from wheresight.lvlm.wrapper import LVLM
 
 _CHUNK = 8192  # embeddings looked at together
 
 
 class TextEmbeddings:
-    """What text embeddings of a model look like as they enter its layers."""
+    """What text embeddings of a model look like as they enter its layers, and what was trained."""
 
-    def __init__(self, model: Any) -> None:
-        self._model = model
+    def __init__(self, lvlm: LVLM) -> None:
+        self._lvlm, self._model = lvlm, lvlm.core
+
+    def learned(self, method: str) -> Mapping[str, torch.Tensor]:
+        """What was trained with the projector for the method of this name, by name."""
+        return learned_by(self._lvlm)[method]
 
     @functools.cached_property
     def mean_norm(self) -> float:
@@ -49,7 +55,7 @@ class FeatureSeam(Seam):
 
     def attach(self) -> list[Handle]:
         """Hook the language model."""
-        self.embedder = TextEmbeddings(self.lvlm.core)
+        self.embedder = TextEmbeddings(self.lvlm)
         module = self.lvlm.family.language_model(self.lvlm.core)
         return [module.register_forward_pre_hook(self._before_layers, with_kwargs=True)]
 

@@ -18,7 +18,7 @@ from wheresight.probes.diagnostic import Context, Diagnostic, Finding, Records
 from wheresight.report.build import write_file
 from wheresight.report.diagnostics.numbers import Line, Side, table, with_interval
 from wheresight.report.figures import Picture
-from wheresight.report.html import environment, flat
+from wheresight.report.document import DOCUMENT, flat, render
 from wheresight.runs.diagnosis import Diagnosed, Diagnosis
 
 PAGE = "diagnostics.html"

@@ -23,7 +23,8 @@ from wheresight.report.evaluation.examples import Example
 from wheresight.report.evaluation.numbers import Line
 from wheresight.report.evaluation.pictures import accuracy_picture
 from wheresight.report.figures import DARK, LIGHT, recoloured
-from wheresight.report.html import Heat, environment, flat
+from wheresight.report.document import DOCUMENT, flat, render
+from wheresight.report.html import Heat
 from wheresight.report.thumbnails import Render, Thumbnails
 from wheresight.runs.evaluation_results import BenchmarkResult, Evaluation
 

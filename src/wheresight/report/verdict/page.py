@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import wheresight
 from wheresight.report.figures import DARK, LIGHT, recoloured
-from wheresight.report.html import environment, flat
+from wheresight.report.document import DOCUMENT, flat, render
 from wheresight.report.numerals import written
 from wheresight.report.verdict import words
 from wheresight.report.verdict.columns import Column, of_benchmark, of_probe
