@@ -125,11 +125,11 @@ def test_what_it_was_trained_under_is_the_default_and_missed_aloud(
     adapters: list[Path], tmp_path: Path
 ) -> None:
     own = str(adapters[0])
-    assert interventions_of(None, own, ["none"]) == ("bapa",)
-    assert interventions_of(["none"], own, ["none"]) == ("none",)
-    assert interventions_of(None, None, ["none", "bapa"]) == ("none", "bapa")
+    assert interventions_of(None, own, ["none"], "pocket") == ("bapa",)
+    assert interventions_of(["none"], own, ["none"], "pocket") == ("none",)
+    assert interventions_of(None, None, ["none", "bapa"], "pocket") == ("none", "bapa")
     with pytest.raises(ModelError, match="not a PEFT adapter"):
-        interventions_of(None, str(tmp_path), ["none"])
+        interventions_of(None, str(tmp_path), ["none"], "pocket")
     for specs, warned in ((("none",), 1), (("none", "bapa"), 0)):
         said = Said()
         request = probe(tmp_path / f"{warned}", adapter=own, interventions=specs)

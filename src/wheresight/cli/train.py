@@ -1,4 +1,4 @@
-"""`wheresight train`: adapters that are trained under an intervention."""
+"""`wheresight train`: adapters and whole models that are trained under an intervention."""
 
 from __future__ import annotations
 
@@ -7,11 +7,20 @@ from typing import Annotated, Any
 
 import typer
 
-from wheresight.cli.options import (
-    AllowPickle,
-    Attention,
-    TrustRemoteCode,
+from wheresight.cli.options import AllowPickle, Attention, TrustRemoteCode
+from wheresight.cli.train_options import (
+    Data,
+    Device,
+    Dtype,
+    Epochs,
+    GradientCheckpointing,
+    Images,
+    MicroBatch,
+    PictureWorkers,
+    Seed,
+    SkipBad,
 )
+from wheresight.cli.train_stages import stage1, stage2
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -19,27 +28,13 @@ app = typer.Typer(
 )
 
 
-@app.callback()
-def _group() -> None:
-    """Keep `lora` a command of its own while it is the only one."""
-
-
 @app.command()
 def lora(
-    data: Annotated[
-        str,
-        typer.Option(
-            "--data",
-            help="Conversations: .json (a list), .jsonl or .parquet, in LLaVA's form "
-            "(conversations, image) or TRL's (messages, images). Rows of text alone are welcome.",
-        ),
-    ],
+    data: Data,
     out: Annotated[
         str, typer.Option("--out", "-o", help="Folder for the adapter; a PEFT folder.")
     ] = "wheresight-lora",
-    images: Annotated[
-        str | None, typer.Option("--images", help="Folder of the files that the data names.")
-    ] = None,
+    images: Images = None,
     model: Annotated[
         str, typer.Option(help="pocket, a folder, or a hub id of a supported LVLM.")
     ] = "pocket",
@@ -68,11 +63,8 @@ def lora(
     batch: Annotated[
         int | None, typer.Option(help="Rows in one step, accumulated. Default: 32.")
     ] = None,
-    micro_batch: Annotated[
-        int | None,
-        typer.Option(help="Rows in one forward pass. Default: the batch's largest divisor to 8."),
-    ] = None,
-    epochs: Annotated[float | None, typer.Option(help="Passes over the rows. Default: 1.")] = None,
+    micro_batch: MicroBatch = None,
+    epochs: Epochs = None,
     target: Annotated[
         str, typer.Option(help="What is adapted: language_model, or language_model+projector.")
     ] = "language_model",
@@ -83,31 +75,13 @@ def lora(
             "Longer rows are refused, never cut."
         ),
     ] = None,
-    skip_bad: Annotated[
-        bool,
-        typer.Option(
-            "--skip-bad",
-            help="Leave out rows that are too long or cannot be read, and draw others.",
-        ),
-    ] = False,
-    seed: Annotated[int, typer.Option(help="Of the draw, the first weights, the order.")] = 0,
-    dtype: Annotated[str, typer.Option(help="float32 or bfloat16.")] = "float32",
-    device: Annotated[
-        str | None, typer.Option(help="cpu or cuda. Default: the accelerator, if there is one.")
-    ] = None,
+    skip_bad: SkipBad = False,
+    seed: Seed = 0,
+    dtype: Dtype = "float32",
+    device: Device = None,
     attention: Attention = "sdpa",
-    gradient_checkpointing: Annotated[
-        bool | None,
-        typer.Option(
-            "--gradient-checkpointing/--no-gradient-checkpointing",
-            help="Compute layers again in the backward pass, to save memory. Default: on an "
-            "accelerator.",
-        ),
-    ] = None,
-    picture_workers: Annotated[
-        int | None,
-        typer.Option(help="Processes that make rows ready; 0 makes them in this one."),
-    ] = None,
+    gradient_checkpointing: GradientCheckpointing = None,
+    picture_workers: PictureWorkers = None,
     trust_remote_code: TrustRemoteCode = False,
     allow_pickle: AllowPickle = False,
 ) -> None:
@@ -126,19 +100,20 @@ def lora(
     from rich.console import Console
 
     from wheresight.cli.progress import ConsoleProgress
+    from wheresight.cli.train_curve import say_curve
     from wheresight.training.lora import train_lora
 
     console = Console(highlight=False)
     outcome = train_lora(
         request, command=["wheresight", *sys.argv[1:]], progress=ConsoleProgress(console)
     )
-    curve, adapter = outcome.training.curve, outcome.training.adapter
-    tenth = max(1, len(curve) // 10)
-    first, last = (sum(s.loss for s in part) / tenth for part in (curve[:tenth], curve[-tenth:]))
-    console.print(
-        f"\n{adapter.parameters:,} weights were trained ({adapter.parameters / adapter.of:.2%} of "
-        f"the model's). Loss of the first tenth of {len(curve):,} steps: {first:.4f}; of the last: "
-        f"{last:.4f}.",
-    )
+    adapter = outcome.training.adapter
+    share = f"{adapter.parameters / adapter.of:.2%} of the model's"
+    trained = f"{adapter.parameters:,} weights were trained ({share})."
+    say_curve(console, outcome.training.curve, trained)
     console.print(f"Adapter: {outcome.folder}", soft_wrap=True)
     console.print(f"Loss: {outcome.folder / 'loss.png'}", soft_wrap=True)
+
+
+app.command()(stage1)
+app.command()(stage2)

@@ -70,8 +70,9 @@ def _needs_a_mask(intervention: Intervention, host: Host) -> str | None:
 def _needs_training(intervention: Intervention, host: Host) -> str | None:
     if intervention.name in host.learned or not intervention.learned(1):
         return None
+    names = ", ".join(intervention.learned(1))
     return (
-        f"It has parameters that are trained with the projector ({', '.join(intervention.learned(1))}"
-        "), and this model brings none. Train the model under it (see: wheresight train), or give "
-        "a form of it that has none."
+        f"It has parameters that are trained with the projector ({names}), and this model brings "
+        "none. Train the model under it (see: wheresight train), or give a form of it that has "
+        "none."
     )

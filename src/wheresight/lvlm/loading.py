@@ -154,11 +154,11 @@ def look_up(
     from wheresight.lvlm.stills import load_processor
     from wheresight.lvlm.trained import look_at_trained
 
-    config = _from_hub(
+    config = load_stock(
         model, transformers.AutoConfig.from_pretrained, place, trust_remote_code=trust_remote_code
     )
     family_for_config(config)
-    processor = _from_hub(
+    processor = load_stock(
         model,
         load_processor,
         place,
@@ -226,7 +226,7 @@ def load(
     if card.build is not None:
         weights = card.build(dtype=getattr(torch, dtype), device=where, attention=attention)
     else:
-        weights = _from_hub(
+        weights = load_stock(
             card.name,
             transformers.AutoModelForImageTextToText.from_pretrained,
             card.place,
@@ -291,7 +291,12 @@ def _device(asked: str | None) -> Any:
         ) from None
 
 
-def _from_hub(name: str, loader: Callable[..., Any], place: str, **options: Any) -> Any:
+def load_stock(name: str, loader: Callable[..., Any], place: str, **options: Any) -> Any:
+    """What a `from_pretrained` of transformers returns; its errors as a sentence.
+
+    Raises:
+        ModelError: why it could not be loaded, and what to do.
+    """
     try:
         return loader(place, **options)
     except (

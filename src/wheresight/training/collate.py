@@ -64,6 +64,7 @@ class Collator:
         stop_ids: ids at which generation stops.
         dtype: that pixels are rounded to.
         side: where padding goes, right or left.
+        end: what to put behind each answer; None: what the template lacks.
 
     Attributes:
         end: what is put behind each answer; empty if the template does so.
@@ -80,6 +81,7 @@ class Collator:
         stop_ids: Sequence[int],
         dtype: torch.dtype,
         side: str = "right",
+        end: str | None = None,
     ) -> None:
         check_chat_template(processor)
         self.processor = processor
@@ -96,7 +98,8 @@ class Collator:
         self._placeholder: str = self.tokenizer.convert_ids_to_tokens(image_id)
         self._spoken = getattr(processor, "image_token", None) or self._placeholder
         self.end = ""
-        self.end = self._missing_end()
+        missing = self._missing_end()  # also looks whether answers are written at all
+        self.end = missing if end is None else end
 
     # ---- batches ----------------------------------------------------------------------------
 

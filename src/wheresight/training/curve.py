@@ -9,7 +9,7 @@ import numpy as np
 from wheresight.report.diagnostics.plots import INKS, panels
 from wheresight.report.figures import Picture, Theme
 from wheresight.report.texts import one_line
-from wheresight.training.record import Step, Training
+from wheresight.training.record import Step, TrainingRecord
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _WINDOWS = 20  # the running mean is over a 20th of all steps
 
 
-def loss_picture(training: Training) -> Picture:
+def loss_picture(training: TrainingRecord) -> Picture:
     """The loss of every step, its running mean, and the learning rate below."""
     curve = training.curve
     losses = [step.loss for step in curve]
@@ -40,10 +40,11 @@ def running_mean(values: list[float]) -> np.ndarray:
     return np.asarray(np.convolve(values, ones, "same") / count)
 
 
-def _draw(training: Training, theme: Theme) -> Figure:
+def _draw(training: TrainingRecord, theme: Theme) -> Figure:
     curve: list[Step] = training.curve
     steps = [step.step for step in curve]
-    title = one_line(f"{training.model.name}, LoRA under {training.intervention}", 80)
+    what = training.kind
+    title = one_line(f"{training.model.name}, {what} under {training.intervention}", 80)
     figure, axes = panels(2, 1, (6.4, 1.9), theme, title)
     losses = [step.loss for step in curve]
     top, below = axes[:, 0]

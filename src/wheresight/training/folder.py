@@ -3,32 +3,36 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from wheresight.errors import RunError
 from wheresight.runs.places import Place, open_place
 from wheresight.runs.store import content_name
-from wheresight.training.record import FILE_NAME, Training
+from wheresight.training.record import FILE_NAME, TrainingRecord
 
 _BEGUN = "checkpoints/run.json"
-_MAKING = ".adapter.tmp"
+_MAKING = ".made.tmp"
+_Record = TypeVar("_Record", bound=TrainingRecord)
 
 
-class Folder:
+class Folder(Generic[_Record]):
     """A local folder that holds one training, or nothing.
 
     Args:
         where: its path.
+        record: what its training.json holds.
 
     Raises:
         RunError: a file, or an address of a store: checkpoints need a local folder.
     """
 
-    def __init__(self, where: str) -> None:
+    def __init__(self, where: str, record: type[_Record]) -> None:
+        self._record = record
         self.place: Place = open_place(where)
         path: Path | None = getattr(self.place, "path", None)
         if path is None:
@@ -43,7 +47,7 @@ class Folder:
         """Keep other processes out until the training is done; RunError if one is in."""
         return self.place.hold(content_name({"train": dict(identity)}), "0")
 
-    def finished(self, identity: Mapping[str, Any]) -> Training | None:
+    def finished(self, identity: Mapping[str, Any]) -> _Record | None:
         """The training that the folder holds, if it is done.
 
         Raises:
@@ -51,9 +55,8 @@ class Folder:
         """
         self.refuse_foreign()
         if FILE_NAME in self.place.names():
-            training = self.read()
-            self._refuse_other(training.identity, identity)
-            return training
+            self._refuse_other(self._identity(), identity)
+            return self.read()
         begun = self.begun()
         if begun is not None:
             self._refuse_other(begun["identity"], identity)
@@ -68,15 +71,26 @@ class Folder:
                 "wheresight. Choose an empty or new folder for --out."
             )
 
-    def read(self) -> Training:
+    def read(self) -> _Record:
         """The content of training.json; RunError if it is damaged or of another schema."""
         try:
-            return Training.model_validate_json(self.place.read(FILE_NAME))
+            return self._record.model_validate_json(self.place.read(FILE_NAME))
         except ValueError:
-            raise RunError(
-                f"{self.place.label(FILE_NAME)!r} is damaged, or of another version of wheresight. "
-                "Choose another --out; the adapter beside it is untouched."
-            ) from None
+            raise self._damaged() from None
+
+    def _identity(self) -> dict[str, Any]:
+        """What decides the result of the training that is done, whatever its kind."""
+        try:
+            found: dict[str, Any] = json.loads(self.place.read(FILE_NAME))["identity"]
+            return dict(found)
+        except (ValueError, KeyError, TypeError):
+            raise self._damaged() from None
+
+    def _damaged(self) -> RunError:
+        return RunError(
+            f"{self.place.label(FILE_NAME)!r} is damaged, or of another version of wheresight. "
+            "Choose another --out; the weights beside it are untouched."
+        )
 
     def begun(self) -> dict[str, Any] | None:
         """What a training that is not done wrote when it began: `identity` and `begun_at`."""
@@ -101,15 +115,17 @@ class Folder:
         return at
 
     def making(self) -> Path:
-        """An empty folder for the adapter, until it is whole."""
+        """An empty folder for the result, until it is whole."""
         shutil.rmtree(self.path / _MAKING, ignore_errors=True)
         return self.path / _MAKING
 
     def publish(self, made: Path) -> None:
-        """Move the files of a whole adapter to their places, but for PEFT's empty model card."""
+        """Move the files of a whole result to their places, but for PEFT's empty model card."""
         for file in sorted(made.iterdir()):
             if file.name != "README.md":
-                self.place.write(file.name, file.read_bytes())
+                with file.open("rb") as stream:
+                    os.fsync(stream.fileno())
+                os.replace(file, self.path / file.name)  # it may be larger than memory
         shutil.rmtree(made)
 
     def _refuse_other(self, here: Mapping[str, Any], asked: Mapping[str, Any]) -> None:

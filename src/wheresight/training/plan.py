@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import importlib.util
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +17,7 @@ from wheresight.interventions.spec import canonical, parse, to_json
 from wheresight.runs.launch import share_of_launcher
 from wheresight.runs.progress import Progress
 from wheresight.training.adapted import refuse_untrainable
-from wheresight.training.presets import lora_preset
-from wheresight.training.request import LoraRequest, Optimisation, settle
+from wheresight.training.request import Optimisation, Request
 
 if TYPE_CHECKING:
     from wheresight.lvlm.loading import ModelCard
@@ -41,7 +42,7 @@ class Plan:
         seconds: that all this took.
     """
 
-    request: LoraRequest
+    request: Request
     spec: str
     optimisation: Optimisation
     card: ModelCard
@@ -65,13 +66,34 @@ class Plan:
         }
 
 
-def plan(request: LoraRequest, progress: Progress) -> Plan:
+@dataclass(frozen=True)
+class Way:
+    """What one kind of training does in its own way before weights are read.
+
+    Attributes:
+        find: finds the model.
+        name: what the model is called.
+        longest: tokens that a row may have; None: the model's most.
+        plain: rows are written as a picture and its caption, without the model's chat template.
+        need_pictures: rows of text alone cannot be used.
+        makes: methods have what is trained with the projector made here if the model lacks it.
+    """
+
+    find: Callable[[], ModelCard]
+    name: str
+    longest: int | None = None
+    plain: bool = False
+    need_pictures: bool = False
+    makes: bool = False
+
+
+def plan(request: Request, optimisation: Optimisation, way: Way, progress: Progress) -> Plan:
     """Read the data, find the model, check everything, and choose the rows.
 
     Raises:
         WheresightError: what was given, what was expected, what to do.
     """
-    from wheresight.lvlm.loading import check_precision, look_up
+    from wheresight.lvlm.loading import check_precision
 
     began = time.perf_counter()
     missing = [n for n in ("trl", "peft", "accelerate") if importlib.util.find_spec(n) is None]
@@ -80,14 +102,10 @@ def plan(request: LoraRequest, progress: Progress) -> Plan:
             f"Training needs {', '.join(missing)}, not installed here: pip install "
             "'wheresight[train]'."
         )
-    optimisation = settle(request)
-    spec = canonical(request.intervention)
-    refuse_untrainable(spec)
+    if request.intervention is not None:
+        refuse_untrainable(request.intervention)
     check_precision(request.dtype, request.attention)
     _refuse_several_processes()
-    preset = lora_preset(request.preset)
-    if preset.note:
-        progress.say(f"Preset {request.preset}: {preset.note}")
 
     from wheresight.training.data import Corpus
 
@@ -95,9 +113,19 @@ def plan(request: LoraRequest, progress: Progress) -> Plan:
     corpus = Corpus(request.data, request.images)
     if request.samples is not None:
         corpus.draw(request.samples, request.seed)  # says at once if there are too few
-    progress.say(f"Looking up model {request.model}")
-    card = look_up(request.model, trust_remote_code=request.trust_remote_code)
-    refuse_unhosted(parse(spec), card.host(request.attention))
+    progress.say(f"Looking up model {way.name}")
+    card = way.find()
+    own = card.trained.trained_under if card.trained else "none"
+    spec = canonical(own if request.intervention is None else request.intervention)
+    refuse_untrainable(spec)
+    host = card.host(request.attention)
+    if way.makes:
+        host = dataclasses.replace(host, learned=frozenset(part.name for part in parse(spec)))
+    refuse_unhosted(parse(spec), host)
+    if card.trained:
+        progress.say(f"{way.name} was trained under {own}")
+        if spec != own:
+            progress.say(f"Warning: it is now trained under {spec}, no longer under {own}")
 
     import torch
 
@@ -106,18 +134,20 @@ def plan(request: LoraRequest, progress: Progress) -> Plan:
     from wheresight.runs.work import usable_cores
     from wheresight.training.collate import Collator
     from wheresight.training.selection import select
+    from wheresight.training.templates import PLAIN, with_template
 
     family = family_for_config(card.config)
     if family.prefix_attention:
         raise ModelError(
-            f"In {request.model!r} each token of a prompt attends to all of it, so what an answer "
+            f"In {way.name!r} each token of a prompt attends to all of it, so what an answer "
             "may see hangs on where its prompt ends; conversations are not trained on there."
         )
     collator = Collator(
-        card.processor,
+        with_template(card.processor, PLAIN) if way.plain else card.processor,
         family.image_token(card.config),
         stop_ids(card),
         getattr(torch, request.dtype),
+        end="" if way.plain else None,
     )
     if collator.end:
         progress.say(f"The chat template ends no answer: {collator.end!r} is put behind each")
@@ -125,7 +155,7 @@ def plan(request: LoraRequest, progress: Progress) -> Plan:
     workers = request.picture_workers
     workers = automatic(usable_cores(), on_one) if workers is None else workers
     longest = _most_positions(card)
-    max_length = min(request.max_length or longest, longest)
+    max_length = min(way.longest or longest, longest)
     selection = select(
         corpus,
         collator,
@@ -135,6 +165,7 @@ def plan(request: LoraRequest, progress: Progress) -> Plan:
         skip_bad=request.skip_bad,
         workers=workers,
         progress=progress,
+        need_pictures=way.need_pictures,
     )
     _say_selection(selection, request, progress)
     seconds = time.perf_counter() - began
@@ -144,7 +175,7 @@ def plan(request: LoraRequest, progress: Progress) -> Plan:
     )  # fmt: skip
 
 
-def _say_selection(selection: Selection, request: LoraRequest, progress: Progress) -> None:
+def _say_selection(selection: Selection, request: Request, progress: Progress) -> None:
     progress.say(
         f"{len(selection.rows):,} rows ({selection.text_only:,} of text alone), "
         f"{selection.tokens:,} tokens, {selection.learned:,} of them learned; the longest row has "

@@ -41,6 +41,7 @@ class StagePreset:
         epochs: passes over the data.
         max_length: tokens of the longest row.
         weight_decay: of AdamW.
+        warmup: share of the steps in which the rate rises.
     """
 
     batch: int
@@ -48,6 +49,7 @@ class StagePreset:
     epochs: float
     max_length: int
     weight_decay: float
+    warmup: float
 
 
 WARMUP = 0.1  # of all steps; then a cosine down to 0. The same in all released configurations.
@@ -68,9 +70,10 @@ LORA = {
 # What most rows of Table 4 have.
 DEFAULT = LoraPreset(8, 16, 32, 1e-4, 1)
 
+_STAGE_WARMUP = 0.03  # not in the table; from the scripts that LLaVA-1.5 was trained with
 STAGES = {
-    "pre-training": StagePreset(256, 1e-3, 1, 2048, 0.0),
-    "instruction-tuning": StagePreset(128, 2e-5, 1, 2048, 0.0),
+    "stage1": StagePreset(256, 1e-3, 1, 2048, 0.0, _STAGE_WARMUP),  # the table's pre-training
+    "stage2": StagePreset(128, 2e-5, 1, 2048, 0.0, _STAGE_WARMUP),  # its instruction tuning
 }
 
 

@@ -55,8 +55,11 @@ class _Measured:
 class _Rows:
     """Measures a row when it is asked for: a dataset for torch's loader."""
 
-    def __init__(self, corpus: Corpus, collator: Collator, max_length: int) -> None:
-        self.corpus, self.collator, self.max_length = corpus, collator, max_length
+    def __init__(
+        self, corpus: Corpus, collator: Collator, max_length: int, need_pictures: bool
+    ) -> None:
+        self.corpus, self.collator = corpus, collator
+        self.max_length, self.need_pictures = max_length, need_pictures
 
     def __getitem__(self, index: int) -> _Measured:
         try:
@@ -64,6 +67,12 @@ class _Rows:
             row = self.collator.row(one, self.corpus.pictures(one))
         except StimulusError as error:
             return _Measured(kind="unusable", fault=str(error))
+        if self.need_pictures and not one.pictures:
+            return _Measured(
+                kind="text alone",
+                fault=f"{one.name} has no picture, and where the projector alone is trained "
+                "nothing is learned from it.",
+            )
         if not row.learned:
             return _Measured(kind="empty", fault=f"{one.name} has no answer to learn.")
         if len(row.ids) > self.max_length:
@@ -89,6 +98,7 @@ def select(
     skip_bad: bool,
     workers: int,
     progress: Progress,
+    need_pictures: bool = False,
 ) -> Selection:
     """Draw rows until there are `samples` that can be used, and make each of them once.
 
@@ -100,6 +110,7 @@ def select(
         skip_bad: leave rows out that cannot be used, and draw others in their place.
         workers: processes that do it; 0 for this one.
         progress: who is told.
+        need_pictures: rows of text alone cannot be used.
 
     Raises:
         StimulusError: a row that cannot be used, unless `skip_bad`; or none that can.
@@ -113,7 +124,8 @@ def select(
     text_only = pictures = learned = tokens = longest = 0
     progress.start(wanted, 0, "rows looked at")
     try:
-        with closing(_measure(_Rows(corpus, collator, max_length), order, workers)) as measured:
+        made = _Rows(corpus, collator, max_length, need_pictures)
+        with closing(_measure(made, order, workers)) as measured:
             for index, one in zip(order, measured, strict=False):
                 if one.fault and not skip_bad:
                     raise StimulusError(f"{one.fault} Add --skip-bad to leave such rows out.")

@@ -1,14 +1,17 @@
-"""trl's SFTTrainer on our rows: what it is given, and what it tells."""
+"""trl's SFTTrainer on our rows: what it is given, what it keeps, and what it tells."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import datasets
+import torch
 import transformers
+from peft import PeftModel
+from safetensors.torch import load_file, save_file
 from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer
 
@@ -17,13 +20,12 @@ from wheresight.runs.progress import Progress
 from wheresight.training.collate import Collator
 from wheresight.training.data import Corpus
 
-if TYPE_CHECKING:
-    import torch
-
 # The trainer takes rows for those of a vision dataset, and leaves them to the collator, if they
 # have a column of this name. Ours holds the number of a row in the corpus.
 _COLUMN = "images"
 _SAID = 10  # how often the loss is said
+_ADAPTER = "adapter_model.safetensors"
+_TRAINED = "trained.safetensors"  # of a checkpoint: the weights that are trained, and no others
 
 
 class Batches:
@@ -54,8 +56,38 @@ class Trainer(SFTTrainer):
     def _send_telemetry(self) -> None:
         """Nothing is sent anywhere."""
 
+    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
+        """Keep what is trained alone: a tower and a language model need no copy a checkpoint."""
+        if isinstance(self.model, PeftModel):
+            super()._save(output_dir, state_dict)
+            return
+        folder = Path(output_dir or str(self.args.output_dir))
+        folder.mkdir(parents=True, exist_ok=True)
+        kept = {name: p.detach().contiguous() for name, p in self._trained().items()}
+        save_file(kept, str(folder / _TRAINED))
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        if isinstance(self.model, PeftModel):
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
+            return
+        path = Path(resume_from_checkpoint) / _TRAINED
+        kept, wanted = load_file(str(path)), self._trained()
+        if set(kept) != set(wanted):
+            differ = sorted(set(kept) ^ set(wanted))
+            raise RunError(
+                f"The checkpoint {str(path)!r} is of other weights than those that are trained; it "
+                f"differs in {', '.join(differ[:5])}. Remove the folder, or choose another --out."
+            )
+        with torch.no_grad():
+            for name, weight in wanted.items():
+                weight.copy_(kept[name])
+
+    def _trained(self) -> dict[str, torch.Tensor]:
+        named: Any = self.model
+        return {name: p for name, p in named.named_parameters() if p.requires_grad}
+
     def create_model_card(self, *args: Any, **options: Any) -> None:
-        """The adapter's folder says what it is; checkpoints need no card."""
+        """The result's folder says what it is; checkpoints need no card."""
 
 
 class Told(transformers.TrainerCallback):
@@ -92,10 +124,10 @@ def make_trainer(
     progress: Progress,
     **options: Any,
 ) -> Trainer:
-    """A trainer of a PEFT model.
+    """A trainer of a PEFT model, or of those weights of a model that ask for gradients.
 
     Args:
-        model: with its adapter.
+        model: as it is trained.
         processor: of the model.
         batches: makes a batch of numbers of rows.
         rows: the numbers of the rows to train on.
@@ -130,12 +162,13 @@ def last_checkpoint(folder: Path) -> Path | None:
     import json
 
     found = [(int(p.name.partition("-")[2]), p) for p in folder.glob("checkpoint-[0-9]*")]
-    needed = ("adapter_model.safetensors", "optimizer.pt", "scheduler.pt", "rng_state.pth")
+    needed = ("optimizer.pt", "scheduler.pt", "rng_state.pth")
     for _, path in sorted(found, reverse=True):
         try:
             json.loads((path / "trainer_state.json").read_bytes())  # it is written last
         except (OSError, ValueError):
             continue
-        if all((path / name).is_file() for name in needed):
+        weights = any((path / name).is_file() for name in (_ADAPTER, _TRAINED))
+        if weights and all((path / name).is_file() for name in needed):
             return path
     return None

@@ -145,7 +145,7 @@ def test_only_global_needs_whole_images() -> None:
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ("normalize:mean", "mode of 'normalize' cannot be 'mean': expected paper, text_mean or"),
+        ("normalize:mean", "mode of 'normalize' cannot be 'mean': expected paper, text_mean, gl"),
         ("normalize:strength=1.5", "strength of 'normalize' cannot be 1.5: expected a finite"),
         ("normalize:strength=-1", "cannot be -1.0"),
         ("normalize:strength=nan", "expected a finite number"),
@@ -154,3 +154,61 @@ def test_only_global_needs_whole_images() -> None:
 def test_bad_parameters(spec: str, message: str) -> None:
     with pytest.raises(SpecError, match=message):
         parse(spec)
+
+
+class Trained:
+    """An embedder that brings a gain."""
+
+    mean_norm = 2.0
+
+    def __init__(self, *gain: float) -> None:
+        self.gain = torch.nn.Parameter(torch.tensor(gain, dtype=torch.float32))
+
+    def learned(self, method: str) -> dict[str, torch.Tensor]:
+        assert method == "normalize"
+        return {"gain": self.gain}
+
+
+def test_trained_by_hand() -> None:
+    """(3, 4, 0, 0) over its rms 2.5 is (1.2, 1.6, 0, 0); gains make it (2.4, 0.8, 0, 0)."""
+    x, layout = pair([3, 4, 0, 0], [0, 0, 0, -0.5])
+    first, second = image(Normalize("trained"), x, layout, Trained(2, 0.5, 1, 0.1))
+    length = (2.4**2 + 0.8**2) ** 0.5
+    goal = [2.4 / length * 1.0126, 0.8 / length * 1.0126, 0, 0]
+    assert first == pytest.approx(goal, abs=1e-5)
+    # A gain may keep a token from the cut: -2 by 0.1 is -0.2, and 0.83 of it is left.
+    assert second == pytest.approx([0, 0, 0, -0.166], abs=1e-5)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_before_training_it_is_what_needs_no_training(
+    batches: st.SearchStrategy, embedder: object, data: st.DataObject
+) -> None:
+    batch = data.draw(batches)
+    x, layout = batch.embeddings, batch.layout
+    (gain,) = Normalize("trained").learned(x.shape[-1]).values()
+    plain = Normalize().features(x, layout, embedder)
+    new = Normalize("trained").features(x, layout, Trained(*gain.tolist()))
+    torch.testing.assert_close(new, plain)
+
+
+def test_gradients_reach_the_gain_and_the_image_alone() -> None:
+    x, layout = pair([3, 4, 0.5], [0, 0, 0])
+    x.requires_grad_(True)
+    trained = Trained(1, 1, 1)
+    new = Normalize("trained").features(x, layout, trained)
+    (new[0, 1] * torch.tensor([1.0, 2.0, 3.0])).sum().backward()
+    assert x.grad is not None and trained.gain.grad is not None
+    assert x.grad.isfinite().all() and trained.gain.grad.isfinite().all()
+    assert (trained.gain.grad != 0).all()
+    assert not x.grad[0, [0, 2, 3]].any() and x.grad[0, 1].any()
+
+
+def test_only_trained_has_parameters() -> None:
+    for mode in ("paper", "text_mean", "global"):
+        assert Normalize(mode).learned(3) == {}
+    assert torch.equal(Normalize("trained").learned(3)["gain"], torch.ones(3))
+    assert str(parse("normalize:trained")[0]) == "normalize:mode=trained"
+    with pytest.raises(SpecError, match="cannot be 0.5 in the mode trained"):
+        parse("normalize:trained,strength=0.5")

@@ -40,6 +40,16 @@ def families() -> dict[str, Family]:
     """
     import transformers
 
+    return {name: f for name, f in all_families().items() if hasattr(transformers, f.model_class)}
+
+
+@functools.cache
+def all_families() -> dict[str, Family]:
+    """Every family that has an adapter, whether or not the installed transformers has its class.
+
+    Raises:
+        ModelError: as `families`.
+    """
     targets = dict(_BUILT_IN)
     for entry in entry_points(group=GROUP):
         if targets.setdefault(entry.name, entry.value) != entry.value:
@@ -47,8 +57,7 @@ def families() -> dict[str, Family]:
                 f"Two adapters claim the model family {entry.name!r}: {targets[entry.name]} and "
                 f"{entry.value}. Uninstall the package of one."
             )
-    found = {name: _adapter(name, target) for name, target in sorted(targets.items())}
-    return {name: f for name, f in found.items() if hasattr(transformers, f.model_class)}
+    return {name: _adapter(name, target) for name, target in sorted(targets.items())}
 
 
 def _adapter(name: str, target: str) -> Family:
