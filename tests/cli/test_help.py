@@ -25,7 +25,20 @@ def test_help_answers_in_under_0_4_seconds() -> None:
 
 
 @pytest.mark.parametrize(
-    "verb", ["probe", "estimate", "report", "query", "export", "list", "pocket", "train"]
+    "verb",
+    [
+        "probe",
+        "estimate",
+        "report",
+        "serve",
+        "reproduce",
+        "query",
+        "export",
+        "doctor",
+        "list",
+        "pocket",
+        "train",
+    ],
 )
 def test_help_of_every_verb_imports_no_torch(verb: str) -> None:
     code = (

@@ -30,7 +30,12 @@ UsageError: Any = typer.BadParameter.__mro__[1]  # of the click that typer carri
 SHELL = ("sh", "bash")
 DOCS = ROOT / "docs"
 # Pages whose shell blocks are run here from top to bottom, smaller than they are written.
-RUN = [DOCS / "tutorial.md", DOCS / "methods" / "index.md", DOCS / "diagnostics" / "index.md"]
+RUN = [
+    DOCS / "tutorial.md",
+    DOCS / "reproduce.md",
+    DOCS / "methods" / "index.md",
+    DOCS / "diagnostics" / "index.md",
+]
 # A package of its own is built for this one.
 PACKAGE = DOCS / "extend.md"
 # Options of other programs, and of released code, that pages speak of.

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from wheresight.cli.names import complete_benchmark, complete_tool
 from wheresight.cli.options import (
     Adapter,
     AllowPickle,
@@ -44,6 +45,7 @@ def diagnose(
             "-t",
             help="A diagnostic with its options, such as erasure:masks=20,items=4. Repeat for "
             "several. Default: all (see: wheresight list diagnostics).",
+            autocompletion=complete_tool,
         ),
     ] = None,
     model: Model = "pocket",
@@ -64,6 +66,7 @@ def diagnose(
             "-b",
             help="Ask the questions of a labelled benchmark in psi, compression and alignment, "
             "such as 2ds#images=60,variant=small_models or own:TABLE. Default: the items.",
+            autocompletion=complete_benchmark,
         ),
     ] = None,
     question: Question = "paper",
@@ -104,7 +107,7 @@ def diagnose(
     request = DiagnoseRequest(
         **{**options, "protocol": protocol.value if protocol else None},
         tools=tuple(tool or ()),
-        interventions=interventions_of(intervention, adapter, ["none"]),
+        interventions=interventions_of(intervention, adapter, ["none"], model),
     )
     console = Console()
     outcome = run_diagnose(

@@ -40,7 +40,7 @@ def _estimate(
     from wheresight.runs.request import GridRequest
 
     given = options.pop("intervention")
-    chosen = interventions_of(given, options["adapter"], ["none", "bapa"])
+    chosen = interventions_of(given, options["adapter"], ["none", "bapa"], options["model"])
     options["protocol"] = options["protocol"].value
     request = GridRequest(out="", interventions=chosen, **options)
     found = run(

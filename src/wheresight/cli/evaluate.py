@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from wheresight.cli.names import complete_benchmark
 from wheresight.cli.options import (
     Adapter,
     AllowPickle,
@@ -36,6 +37,7 @@ def evaluate(
             "-vg-two), vsr-zeroshot:FOLDER, vsr-random:FOLDER, own:TABLE; options behind #, such "
             "as 2ds#images=100,variant=texture. All take control=, part=, sample=, wording=. "
             "Repeat for several. Default: 2ds.",
+            autocompletion=complete_benchmark,
         ),
     ] = None,
     model: Model = "pocket",
@@ -77,7 +79,7 @@ def evaluate(
     request = EvaluateRequest(
         **options,
         benchmarks=tuple(benchmark or ["2ds"]),
-        interventions=interventions_of(intervention, adapter, ["none"]),
+        interventions=interventions_of(intervention, adapter, ["none"], model),
     )
     console = Console()
     found = run_evaluate(

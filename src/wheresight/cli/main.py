@@ -7,8 +7,10 @@ import sys
 import typer
 
 from wheresight.cli import (
+    bench,
     compare,
     diagnose,
+    doctor,
     estimate,
     evaluate,
     export,
@@ -17,6 +19,8 @@ from wheresight.cli import (
     probe,
     query,
     report,
+    reproduce,
+    serve,
     train,
     tune,
 )
@@ -47,10 +51,14 @@ app.command("diagnose")(diagnose.diagnose)
 app.command("evaluate")(evaluate.evaluate)
 app.command("tune")(tune.tune)
 app.command("compare")(compare.compare)
+app.command("bench")(bench.bench)
 app.command("estimate")(estimate.estimate)
 app.command("report")(report.report)
+app.command("serve")(serve.serve)
+app.command("reproduce")(reproduce.reproduce)
 app.command("query")(query.query)
 app.command("export")(export.export)
+app.command("doctor")(doctor.doctor)
 app.add_typer(list_.app, name="list")
 app.add_typer(pocket.app, name="pocket")
 app.add_typer(train.app, name="train")

@@ -7,12 +7,14 @@ from typing import Annotated, Any
 import typer
 
 from wheresight.cli.batch_size import read_batch_size
+from wheresight.cli.names import complete_intervention, complete_model
 
 Model = Annotated[
     str,
     typer.Option(
         help="pocket, a folder, a hub id of a supported LVLM, or skeleton:NAME for random "
-        "weights (see: wheresight list models)."
+        "weights (see: wheresight list models).",
+        autocompletion=complete_model,
     ),
 ]
 Adapter = Annotated[
@@ -25,7 +27,7 @@ Adapter = Annotated[
 Source = Annotated[
     str,
     typer.Option(
-        help="Image-caption pairs: pocket, folder:PATH, parquet:PATH, dataset:NAME[@split], "
+        help="Image-caption pairs: pocket, folder:PATH, parquet:PATH, dataset:NAME\\[@split], "
         "webdataset:PATTERN."
     ),
 ]
@@ -84,6 +86,7 @@ Interventions = Annotated[
         "--intervention",
         "-i",
         help="none, bapa, ... Repeat to compare several with the first. Default: none.",
+        autocompletion=complete_intervention,
     ),
 ]
 BatchSize = Annotated[int, typer.Option(help="Questions in one forward pass.")]

@@ -105,7 +105,7 @@ def evaluate(
     ] = None,
     grids: Annotated[int, typer.Option("--grids", min=1, help="3x3 grids.")] = 300,
     scenes: Annotated[int, typer.Option("--scenes", min=1, help="Natural scenes.")] = 600,
-    seed: Annotated[int, typer.Option("--seed")] = 7,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of grids and scenes.")] = 7,
     as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
 ) -> None:
     """Measure a folder against the bars (about two minutes for the defaults on 2 cores)."""

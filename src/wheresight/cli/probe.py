@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from wheresight.cli.names import complete_intervention
 from wheresight.cli.options import (
     Adapter,
     AllowPickle,
@@ -50,6 +51,7 @@ def probe(
             "--intervention",
             "-i",
             help="none, bapa, ... Repeat to compare several. Default: none and bapa.",
+            autocompletion=complete_intervention,
         ),
     ] = None,
     source: Source = "pocket",
@@ -124,7 +126,7 @@ def probe(
     }
     request = GridRequest(
         **{**options, "protocol": protocol.value},
-        interventions=interventions_of(intervention, adapter, ["none", "bapa"]),
+        interventions=interventions_of(intervention, adapter, ["none", "bapa"], model),
     )
     console = Console()
     outcome = run_grid(

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from wheresight.cli.names import complete_benchmark, complete_intervention
 from wheresight.cli.options import (
     AllowPickle,
     Attention,
@@ -32,6 +33,7 @@ def tune(
             "-b",
             help="What is split into a part to choose on and a part to report: 2ds, "
             "whatsup-a:FOLDER, own:TABLE, ... as in `wheresight evaluate`.",
+            autocompletion=complete_benchmark,
         ),
     ] = "2ds",
     intervention: Annotated[
@@ -41,6 +43,7 @@ def tune(
             "-i",
             help="A spec with values to choose among in braces; several lists make all "
             "combinations. Quote it. 'scalingvis:alpha={0.5,0.8,1.2,1.5,2}'",
+            autocompletion=complete_intervention,
         ),
     ] = "",
     grid: Annotated[
