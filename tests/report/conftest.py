@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import html
 import json
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -140,6 +144,28 @@ def published() -> MadeUp:
 def yes_sayer() -> MadeUp:
     """bapa says Yes to everything."""
     return made_up({"none": Observer(2.0), "bapa": Observer(2.0, -9.0)})
+
+
+@pytest.fixture(scope="session")
+def stays_at_home() -> Callable[[str], None]:
+    """Checks that a page asks for nothing, and runs no script but its own."""
+
+    def check(page: str) -> None:
+        scripts = re.findall(r"<script([^>]*)>(.*?)</script>", page, re.DOTALL)
+        data = [text for attributes, text in scripts if attributes == ' type="application/json"']
+        ours = [text for attributes, text in scripts if not attributes]
+        assert len(ours) == 1 and len(data) + 1 == len(scripts)
+        assert all(isinstance(json.loads(text), dict) for text in data)
+        digest = base64.b64encode(hashlib.sha256(ours[0].encode()).digest()).decode()
+        policy = re.search(r'Content-Security-Policy" content="([^"]*)"', page)
+        assert policy is not None and html.unescape(policy[1]) == (
+            "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src "
+            f"'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+        )
+        rest = re.sub(r'data:[^"]+', "", page)
+        assert not re.search(r"url\((?!#)|@import|https?://", rest)
+
+    return check
 
 
 @pytest.fixture(scope="session")

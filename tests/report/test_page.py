@@ -12,7 +12,7 @@ from wheresight.report.build import write_report
 from wheresight.report.html import page
 from wheresight.report.measures import cell_measures, measures
 
-VOID = {"meta", "link", "br", "img", "source"}
+VOID = {"meta", "link", "br", "img", "source", "input"}
 
 
 class Reader(HTMLParser):
@@ -37,7 +37,7 @@ class Reader(HTMLParser):
         assert self.open.pop() == tag, self.getpos()
 
     def handle_data(self, data):
-        if "style" not in self.open:
+        if not {"style", "script"} & set(self.open):
             self.words.append(data)
 
     def all(self, tag):
@@ -58,22 +58,20 @@ def read(source):
     return Reader(source)
 
 
-def test_it_asks_the_network_for_nothing(source, read):
+def test_it_asks_the_network_for_nothing(source, read, stays_at_home):
+    stays_at_home(source)
     for _, attributes in read.elements:
         for name in ("src", "href", "srcset", "action", "data", "poster", "background"):
             value = attributes.get(name)
             assert value is None or name == "data" or value.startswith(("data:", "#")), value
     assert {tag for tag, _ in read.elements}.isdisjoint(
-        {"script", "iframe", "object", "embed", "form", "base", "audio", "video"}
+        {"iframe", "object", "embed", "base", "audio", "video"}
     )
-    assert not re.search(r"url\(|@import|https?://", re.sub(r"data:[^\"]+", "", source))
-    policy = next(m["content"] for m in read.all("meta") if m.get("http-equiv"))
-    assert policy.startswith("default-src 'none'; img-src data:; style-src 'unsafe-inline'")
     assert not [a for _, a in read.elements if any(name.startswith("on") for name in a)]
     assert len(source.encode()) < 3_000_000
 
 
-def test_texts_from_data_are_only_text(make, observer, draw):
+def test_texts_from_data_are_only_text(make, observer, draw, stays_at_home):
     nasty = ("<script>alert(1)</script>", "{{7*7}} {% raw %}", "</style><img src=x onerror=a()>")
     spec = 'x"><script>alert(2)</script>{{7*7}}</title>'
     made = make(
@@ -90,7 +88,7 @@ def test_texts_from_data_are_only_text(make, observer, draw):
     )
     text = page(results, made.records, draw)
     found = Reader(text)
-    assert found.all("script") == []
+    stays_at_home(text)
     assert {a["src"][:5] for a in found.all("img")} == {"data:"}
     assert "{{7*7}}" in found.text
     assert all(caption in found.text for caption in nasty)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import itertools
-import re
 import xml.etree.ElementTree as ElementTree
 from html.parser import HTMLParser
 from typing import Any
@@ -25,7 +24,7 @@ from wheresight.runs.compare import CompareRequest, compare
 from wheresight.runs.verdict import Verdict
 
 EVIL = 'x"><script>alert(1)</script>{{7*7}}</title>\u202e'
-VOID = {"meta", "link", "br", "img", "source"}
+VOID = {"meta", "link", "br", "img", "source", "input"}
 
 
 def asked(rates: dict[str, float], name: str, seed: int, count: int = 90) -> dict[str, list[Any]]:
@@ -101,7 +100,7 @@ class Reader(HTMLParser):
         assert self.open.pop() == tag, self.getpos()
 
     def handle_data(self, data):
-        if "style" not in self.open:
+        if not {"style", "script"} & set(self.open):
             self.words.append(data)
 
     @property
@@ -127,20 +126,20 @@ def test_the_page_says_what_the_verdict_says(typical: Verdict) -> None:
     assert "eager: It answers Yes to " in read.text
 
 
-def test_the_page_is_one_safe_file(build) -> None:
+def test_the_page_is_one_safe_file(build, stays_at_home) -> None:
     evil = build(
         {"none": (4.0, 0.0, 0.7), EVIL: (3.0, -0.5, 0.6)}, model=EVIL, second=EVIL,
         command=f"wheresight compare {EVIL}",
     )  # fmt: skip
     source = page(evil)
     read = Reader(source)
-    assert {tag for tag, _ in read.elements}.isdisjoint({"script", "iframe", "object", "form"})
+    stays_at_home(source)
+    assert {tag for tag, _ in read.elements}.isdisjoint({"iframe", "object", "form"})
     for _, attributes in read.elements:
         assert not any(name.startswith("on") for name in attributes)
         for name in ("src", "href", "srcset"):
             value = attributes.get(name)
             assert value is None or value.startswith(("data:", "#"))
-    assert not re.search(r"url\(|@import|https?://", re.sub(r"data:[^\"]+", "", source))
     assert "\u202e" not in source and "{{7*7}}" in read.text and "49" not in read.text[:200]
     assert "<script" not in plane(evil).svg().decode()
     ElementTree.fromstring(plane(evil, "narrow").svg())

@@ -23,7 +23,7 @@ from wheresight.lvlm.scoring import Scorer
 from wheresight.probes.evaluate import evaluate
 from wheresight.report.tuning import cautions, print_tuned, verdict
 from wheresight.runs import tune as running
-from wheresight.runs.tune import run_tune
+from wheresight.runs.tune import redraw, run_tune
 from wheresight.runs.tune_plan import TuneRequest
 from wheresight.runs.tuned import Tuned, read
 from wheresight.stimuli.benchmarks import open_benchmark
@@ -261,10 +261,20 @@ def test_a_threshold_that_the_last_digits_decide_is_run_itself(tmp_path: Path, o
     assert found.candidates[2].unsure is None and found.candidates[1].unsure is not None
 
 
+def test_the_page_is_made_again_from_the_numbers(done: tuple[Path, TuneRequest, Tuned]) -> None:
+    out, _, found = done
+    page = (out / "tune.html").read_bytes()
+    (out / "tune.html").unlink()
+    again, address = redraw(str(out))
+    assert again == found and address == (out / "tune.html").resolve().as_uri()
+    assert (out / "tune.html").read_bytes() == page
+
+
 def test_the_page_asks_the_network_for_nothing(done: tuple[Path, TuneRequest, Tuned]) -> None:
     out, _, found = done
     page = (out / "tune.html").read_text()
-    assert "http://" not in page.replace("http://www.w3.org", "") and "<script" not in page
+    assert "http://" not in page.replace("http://www.w3.org", "")
+    assert page.count("<script") == 1 and "default-src 'none'" in page.replace("&#39;", "'")
     assert "Used for choosing" in page and "not a result" in page
     assert page.count("chosen</span>") == 1 and str(out.name) in page
     assert {path.name for path in (out / "figures").iterdir()} == {

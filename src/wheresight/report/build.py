@@ -1,9 +1,11 @@
-"""Writing a report: report.html and figures/, each file whole or not at all."""
+"""Writing a report: report.html, figures/ and samples/, each file whole or not at all."""
 
 from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import pyarrow as pa
@@ -22,7 +24,9 @@ _OURS = re.compile(r"(cells-\d+-.+|difference-\d+-.+|comparison)\.(png|svg)")
 def write_report(
     folder: Path, results: Results, records: pa.Table, render: Render | None = None
 ) -> Path:
-    """Write figures/*.png and *.svg, then report.html, and return the page's path.
+    """Write figures/*.png and *.svg, samples/, then report.html, and return the page's path.
+
+    samples/ is for runs whose samples have no room in the page.
 
     Args:
         folder: where; made if absent.
@@ -35,7 +39,7 @@ def write_report(
         RunError: if the folder cannot be written.
     """
     from wheresight.report.figures import pictures
-    from wheresight.report.html import page
+    from wheresight.report.html import SAMPLES, pages
 
     folder = Path(folder)
     drawings = folder / FIGURES
@@ -52,13 +56,32 @@ def write_report(
         for old in drawings.iterdir():
             if _OURS.fullmatch(old.name) and old.name not in written:
                 old.unlink()
-        text = page(results, records, render)
-        return write_file(folder / REPORT, text.encode("utf-8", "replace"))
+        made = pages(results, records, render)
+        write_samples(folder, SAMPLES, made.samples)
+        return write_file(folder / REPORT, made.page.encode("utf-8", "replace"))
     except OSError as error:
         raise RunError(
             f"The report could not be written to {str(folder)!r}: {error}. The records are "
             "untouched: free space or permissions, then make the report again."
         ) from error
+
+
+def write_samples(folder: Path, own: str, samples: Mapping[str, str]) -> None:
+    """Write pages of samples, and remove those of an older report.
+
+    Args:
+        folder: where the page lies.
+        own: the folder in it that holds pages of samples alone.
+        samples: pages by their names, which begin with `own`.
+    """
+    for name, text in samples.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        write_file(folder / name, text.encode("utf-8", "replace"))
+    for old in (folder / own).rglob("samples-*.html"):
+        if old.relative_to(folder).as_posix() not in samples:
+            old.unlink()
+            with suppress(OSError):  # not empty
+                old.parent.rmdir()
 
 
 def write_file(final: Path, content: bytes) -> Path:

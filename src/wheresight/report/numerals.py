@@ -6,10 +6,10 @@ from typing import Literal
 
 from wheresight.runs.results import Estimate, Results
 
-Unit = Literal["share", "percent", "squared", "index", "z", "nats"]
+Unit = Literal["share", "percent", "squared", "index", "z", "nats", "score"]
 
 _SCALE = {"share": 100.0}
-_DECIMALS = {"share": 1, "percent": 1, "index": 3, "z": 2, "nats": 2}
+_DECIMALS = {"share": 1, "percent": 1, "index": 3, "z": 2, "nats": 2, "score": 2}
 
 
 def scaled(number: float, unit: Unit) -> float:

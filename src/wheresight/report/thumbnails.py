@@ -36,7 +36,7 @@ class Thumbnails:
         self,
         render: Render | None,
         side: int = 176,
-        budget: int = 1_600_000,
+        budget: int = 600_000,
         without: str = NO_SOURCE,
     ) -> None:
         self._render = render

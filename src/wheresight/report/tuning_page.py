@@ -5,14 +5,14 @@ Every text from data passes `printable` and jinja2's escaping on its way into th
 
 from __future__ import annotations
 
-import base64
 from pathlib import Path
+from typing import Any
 
-import wheresight
 from wheresight.errors import RunError
 from wheresight.report.build import write_file
-from wheresight.report.evaluation.numbers import reader_name
 from wheresight.report.document import DOCUMENT, flat, render
+from wheresight.report.evaluation.numbers import reader_name
+from wheresight.report.inline import drawing
 from wheresight.report.tuning import OPTIMISTIC, cautions, measured, sections, setting, verdict
 from wheresight.report.tuning_pictures import picture
 from wheresight.runs.tuned import Tuned
@@ -36,11 +36,9 @@ def write_page(folder: Path, tuned: Tuned) -> Path:
     try:
         drawings.mkdir(parents=True, exist_ok=True)
         drawn = picture(tuned)
-        svg = drawn.svg()
-        for ending, content in (("png", drawn.png()), ("svg", svg)):
+        for ending, content in (("png", drawn.png()), ("svg", drawn.svg())):
             write_file(drawings / f"tune-{drawn.name}.{ending}", content)
-        text = page(tuned, svg, drawn.alt, drawn.title)
-        return write_file(folder / PAGE, text.encode("utf-8", "replace"))
+        return write_file(folder / PAGE, page(tuned).encode("utf-8", "replace"))
     except OSError as error:
         raise RunError(
             f"The page could not be written to {str(folder)!r}: {error}. The records are "
@@ -48,13 +46,13 @@ def write_page(folder: Path, tuned: Tuned) -> Path:
         ) from error
 
 
-def page(tuned: Tuned, svg: bytes, alt: str, title: str) -> str:
-    """Return the whole page."""
-    template = environment().get_template("tuning.html.j2")
-    uri = f"data:image/svg+xml;base64,{base64.b64encode(svg).decode()}"
-    return template.render(
+def page(tuned: Tuned, *, layout: str = DOCUMENT, **more: Any) -> str:
+    """Return the page, or with another layout a part of a larger one, which reads `more`."""
+    return render(
+        "tuning.html.j2",
+        layout,
         tuned=tuned,
-        picture={"uri": uri, "alt": alt, "title": title},
+        picture=drawing("validation", picture(tuned)),
         verdict=verdict(tuned),
         cautions=cautions(tuned),
         optimistic=OPTIMISTIC,
@@ -68,5 +66,5 @@ def page(tuned: Tuned, svg: bytes, alt: str, title: str) -> str:
         level=f"{100 * tuned.bootstrap.level:g}%",
         configuration=flat(tuned.configuration),
         hardware=flat(tuned.environment.hardware) if tuned.environment else [],
-        version=wheresight.__version__,
+        **more,
     )

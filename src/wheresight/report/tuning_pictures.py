@@ -143,7 +143,14 @@ def _square(
     )  # fmt: skip
     if one.spec == chosen:
         panel.add_patch(
-            Rectangle((x - 0.44, y - 0.44), 0.88, 0.88, fill=False, edgecolor=theme.text, lw=2)
+            Rectangle(
+                (x - 0.44, y - 0.44),
+                0.88,
+                0.88,
+                fill=False,
+                edgecolor=hexadecimal(ink(ground)),
+                lw=2,
+            )
         )
 
 

@@ -38,6 +38,7 @@ from wheresight.runs.verdict import (
     Standing,
     Verdict,
     direction,
+    read_from,
     written,
 )
 from wheresight.skeletons import CAUTION, is_skeleton
@@ -112,6 +113,19 @@ def run_compare(
     place.write(FILE_NAME, written(verdict))
     write_page(place, verdict)
     return CompareOutcome(verdict, place.name, place.uri(PAGE))
+
+
+def redraw(where: str) -> tuple[Verdict, str]:
+    """Make the page and the plane of a comparison again from its compare.json.
+
+    Returns the numbers and the page's address. For new numbers compare the folders again.
+    """
+    from wheresight.report.verdict.page import PAGE, write_page
+
+    place = open_place(where)
+    verdict = read_from(place)
+    write_page(place, verdict)
+    return verdict, place.uri(PAGE)
 
 
 def compare(

@@ -101,6 +101,10 @@ class DiagnoseOutcome:
     computed: int
 
 
+# A diagnostic with its records by intervention and its findings.
+Drawn = tuple[Diagnostic, dict[str, Records], list[Finding]]
+
+
 class _Todo(NamedTuple):
     """Records to make: of a diagnostic, under an intervention, called by a unit's name."""
 
@@ -214,6 +218,29 @@ def write_findings(
     """
     from wheresight.report.diagnostics.build import write_page
 
+    diagnosis, drawn, context = diagnosis_of(place, progress, replicates)
+    with place.folder() as folder:
+        place.write(FILE_NAME, (diagnosis.model_dump_json(indent=2) + "\n").encode())
+        page = write_page(folder, diagnosis, drawn, context)
+    return diagnosis, place.uri(page)
+
+
+def diagnosis_of(
+    place: Place, progress: Progress, replicates: int | None = None, *, whole: bool = True
+) -> tuple[Diagnosis, list[Drawn], Context]:
+    """Compute findings from the records that the manifest names; nothing is written.
+
+    Args:
+        place: of the diagnostics.
+        progress: is told each diagnostic.
+        replicates: of the bootstrap; those of the run unless told.
+        whole: expect all records; else a diagnostic that lacks some is passed over, as is due
+            while a run is under way.
+
+    Returns:
+        The findings; each diagnostic with its records by intervention and its findings; and what
+        its pictures may know.
+    """
     manifest = MANIFEST.read(place)
     settings = GridSettings.model_validate(manifest["configuration"])
     context = Context(
@@ -222,9 +249,11 @@ def write_findings(
         seed=settings.seed,
     )
     entries: list[Diagnosed] = []
-    drawn: list[tuple[Diagnostic, dict[str, Records], list[Finding]]] = []
+    drawn: list[Drawn] = []
     for entry in manifest["diagnostics"]:
         tool = diagnostic_of(entry["spec"].partition(":")[0], entry["options"])
+        if not whole and not all(records.has(place, tool, u) for u in entry["units"].values()):
+            continue
         progress.say(f"Computing intervals and drawing: {tool.name}")
         found = {spec: records.read(place, tool, unit) for spec, unit in entry["units"].items()}
         tables = {spec: table for spec, (_, table) in found.items()}
@@ -246,13 +275,10 @@ def write_findings(
         left_out=manifest["left_out"],
         caution=CAUTION if is_skeleton(settings.model) else None,
     )  # fmt: skip
-    with place.folder() as folder:
-        place.write(FILE_NAME, (diagnosis.model_dump_json(indent=2) + "\n").encode())
-        page = write_page(folder, diagnosis, drawn, context)
-    return diagnosis, place.uri(page)
+    return diagnosis, drawn, context
 
 
-def _clusters(drawn: Sequence[tuple[Diagnostic, Mapping[str, Records], object]]) -> int:
+def _clusters(drawn: Sequence[Drawn]) -> int:
     """Key pictures in all records together."""
     keys = {
         str(key)

@@ -82,6 +82,11 @@ def find(place: Place, tool: Diagnostic, unit: str) -> str | None:
     return find_whole(place, f"{tool.name}-{unit}")
 
 
+def has(place: Place, tool: Diagnostic, unit: str) -> bool:
+    """Is a file of a unit there? Nothing is read, and nothing set aside."""
+    return bool(files_of(place, f"{tool.name}-{unit}"))
+
+
 def read(place: Place, tool: Diagnostic, unit: str) -> tuple[str, Records]:
     """The file of a unit and its columns.
 

@@ -255,9 +255,31 @@ def write_evaluation(
     """
     from wheresight.runs.evaluation_page import draw
 
+    found, records, fingerprints = evaluation_of(place, progress, replicates)
+    place.write(FILE_NAME, written(found))
+    progress.say("Drawing the page")
+    draw(place, found, records, fingerprints, opened)
+    return found
+
+
+def evaluation_of(
+    place: Place, progress: Progress, replicates: int | None = None, *, whole: bool = True
+) -> tuple[Evaluation, list[Evaluated], dict[str, str]]:
+    """Compute an evaluation from the records that the manifest names; nothing is written.
+
+    Args:
+        place: the evaluation's.
+        progress: who is told how far it is.
+        replicates: of the bootstrap; those of the run unless told.
+        whole: expect all records; else the questions count that are answered under every
+            intervention, as is due while a run is under way.
+
+    Returns the numbers, the records that they are of, and the benchmarks' fingerprints by name: a
+    folder that was written before there were fingerprints has none, and gets no pictures.
+    """
     manifest = MANIFEST.read(place)
     progress.say("Computing intervals")
-    records = read_records(place)
+    records = read_records(place) if whole else _records_so_far(place, manifest)
     replicates, seed = replicates or manifest["replicates"], manifest["seed"]
     environment = manifest["environment"]
     found = Evaluation(
@@ -281,17 +303,33 @@ def write_evaluation(
         ),
         caution=CAUTION if is_skeleton(manifest["configuration"]["model"]) else None,
     )
-    place.write(FILE_NAME, written(found))
-    progress.say("Drawing the page")
-    # A folder that was written before there were fingerprints gets a page without pictures.
-    draw(place, found, records, manifest.get("fingerprints", {}), opened)
-    return found
+    return found, records, manifest.get("fingerprints", {})
 
 
 def read_records(place: Place) -> list[Evaluated]:
     """All records of the last request, some questions under each intervention after another."""
     units = MANIFEST.read(place)["units"]
     return [record for unit in units for record in evaluation_records.read(place, unit)]
+
+
+def _records_so_far(place: Place, manifest: Mapping[str, Any]) -> list[Evaluated]:
+    """The records that are there, of the questions that every intervention has answered."""
+    records = [
+        record
+        for unit in manifest["units"]
+        for record in evaluation_records.read_if_there(place, unit)
+    ]
+    answered: dict[tuple[str, str], set[str]] = {}
+    for record in records:
+        if record["control"] != "blank":
+            own = answered.setdefault((record["benchmark"], record["question"]), set())
+            own.add(record["intervention"])
+    wanted = set(manifest["interventions"])
+    done = {key for key, specs in answered.items() if specs == wanted}
+    found = [r for r in records if (r["benchmark"], r["question"]) in done]
+    if not found:
+        raise RunError(f"No question of {place.name!r} is answered under every intervention yet.")
+    return found
 
 
 def _check(request: EvaluateRequest) -> None:

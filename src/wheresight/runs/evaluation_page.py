@@ -33,11 +33,13 @@ def draw(
         opened: benchmarks that are open already, by their names.
     """
     with place.folder() as folder:
-        name = write_page(folder, evaluation, records, _renders(fingerprints, opened or {}))
+        name = write_page(folder, evaluation, records, renders(fingerprints, opened or {}))
     return place.uri(name)
 
 
-def _renders(fingerprints: Mapping[str, str], opened: Mapping[str, Benchmark]) -> Renders:
+def renders(fingerprints: Mapping[str, str], opened: Mapping[str, Benchmark]) -> Renders:
+    """What draws the pictures of benchmarks; see `draw`."""
+
     def render(name: str) -> Render | None:
         try:
             benchmark = opened[name] if name in opened else open_benchmark(name)

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 
 from wheresight.errors import RunError
 from wheresight.probes.evaluate import Evaluated
-from wheresight.runs.hashed_records import find_whole, write_table
+from wheresight.runs.hashed_records import files_of, find_whole, is_whole, write_table
 from wheresight.runs.places import Place
 
 SCHEMA = 1
@@ -44,6 +44,16 @@ def write(place: Place, unit: str, records: Sequence[Evaluated]) -> None:
     """Write a unit's records, all or none."""
     rows = [dict(record) for record in records]
     write_table(place, unit, pa.Table.from_pylist(rows, schema=_COLUMNS))
+
+
+def read_if_there(place: Place, unit: str) -> list[Evaluated]:
+    """Read a unit's records; none if they are not there, or damaged. Nothing is set aside."""
+    for name in files_of(place, unit):
+        data = place.read(name)
+        if is_whole(name, data):
+            rows: list[Evaluated] = pq.read_table(pa.BufferReader(data)).to_pylist()
+            return rows
+    return []
 
 
 def read(place: Place, unit: str) -> list[Evaluated]:

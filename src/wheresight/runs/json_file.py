@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
@@ -25,8 +26,15 @@ def read_document(path: Path, kind: type[Document], version: int, name: str) -> 
     Raises:
         RunError: when it is absent, of another schema version, or does not follow the model.
     """
+    return document_of(path.read_bytes, str(path), kind, version, name)
+
+
+def document_of(
+    read: Callable[[], bytes], path: str, kind: type[Document], version: int, name: str
+) -> Document:
+    """The same for a file that may lie in a store: `read` gives its bytes, `path` is for people."""
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = json.loads(read())
     except FileNotFoundError as error:
         raise RunError(
             f"There is no {name} file at {path}. Make it from the records of a finished run."

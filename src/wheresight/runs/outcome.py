@@ -10,6 +10,8 @@ from wheresight.runs.results import Environment, Results, write
 from wheresight.runs.store import RunFolder
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from wheresight.report.thumbnails import Render
 
 
@@ -30,25 +32,42 @@ def summarise_folder(
         replicates: bootstrap replicates.
     """
     from wheresight.report.build import write_report
-    from wheresight.runs.summarise import summarise
 
     progress = progress or Silent()
+    results, records = results_of(folder, replicates=replicates, progress=progress)
+    progress.say("Drawing the report")
+    with folder.files() as place:
+        write(results, place)
+        report = write_report(place, results, records, render or renderer_of(folder))
+    return results, folder.place.uri(report.name)
+
+
+def results_of(
+    folder: RunFolder, *, replicates: int = 2000, progress: Progress | None = None
+) -> tuple[Results, pa.Table]:
+    """Compute a folder's results from its records; nothing is written.
+
+    Returns the numbers, and the records that they are of.
+    """
+    from wheresight.runs.summarise import summarise
+
     manifest = folder.manifest()
     records = folder.read()
-    progress.say(f"Computing intervals from {records.num_rows:,} records")
-    identity, environment = manifest["identity"], manifest["environment"]
+    (progress or Silent()).say(f"Computing intervals from {records.num_rows:,} records")
+    environment = manifest["environment"]
     results = summarise(
         records,
-        configuration=identity,
+        configuration=manifest["identity"],
         environment=Environment.model_validate(environment) if environment else None,
         command=manifest["request"]["command"],
         replicates=replicates,
     )
-    progress.say("Drawing the report")
-    with folder.files() as place:
-        write(results, place)
-        report = write_report(place, results, records, render or _renderer(identity))
-    return results, folder.place.uri(report.name)
+    return results, records
+
+
+def renderer_of(folder: RunFolder) -> Render | None:
+    """Draws a folder's composites from its own source, if that is still there and unchanged."""
+    return _renderer(folder.manifest()["identity"])
 
 
 def _renderer(identity: dict[str, Any]) -> Render | None:

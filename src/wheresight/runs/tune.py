@@ -23,7 +23,7 @@ from wheresight.runs.places import Place, open_place
 from wheresight.runs.progress import Progress, Silent
 from wheresight.runs.store import content_name
 from wheresight.runs.tune_plan import Plan, TuneRequest, plan
-from wheresight.runs.tuned import FILE_NAME, Compared, Look, Tuned, written
+from wheresight.runs.tuned import FILE_NAME, Compared, Look, Tuned, read_from, written
 from wheresight.runs.tuning import Numbers, compared
 
 if TYPE_CHECKING:
@@ -104,6 +104,19 @@ def run_tune(
         place.write(FILE_NAME, written(tuned))
         _write_page(place, tuned)
         return tuned
+
+
+def redraw(where: str) -> tuple[Tuned, str]:
+    """Make the page of a tuning again from its tune.json.
+
+    Returns the numbers and the page's address. For new numbers repeat the tuning's command.
+    """
+    from wheresight.report.tuning_page import PAGE
+
+    place = open_place(where)
+    tuned = read_from(place)
+    _write_page(place, tuned)
+    return tuned, place.uri(PAGE)
 
 
 def _validate(planned: Plan, runs: _Evaluations, progress: Progress) -> tuple[Numbers, list[str]]:

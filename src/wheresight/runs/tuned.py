@@ -13,7 +13,8 @@ from typing import Literal
 from pydantic import Field, JsonValue
 
 from wheresight.runs.evaluation_results import BenchmarkResult
-from wheresight.runs.json_file import read_document
+from wheresight.runs.json_file import document_of, read_document
+from wheresight.runs.places import Place
 from wheresight.runs.results import Bootstrap, Environment, Estimate, Model
 
 SCHEMA_VERSION = 1
@@ -179,6 +180,12 @@ def read(path: str | Path) -> Tuned:
     path = Path(path)
     path = path / FILE_NAME if path.is_dir() else path
     return read_document(path, Tuned, SCHEMA_VERSION, "tuning")
+
+
+def read_from(place: Place) -> Tuned:
+    """Read tune.json from a folder or a store; raises as `read` does."""
+    label = place.label(FILE_NAME)
+    return document_of(lambda: place.read(FILE_NAME), label, Tuned, SCHEMA_VERSION, "tuning")
 
 
 def written(tuned: Tuned) -> bytes:

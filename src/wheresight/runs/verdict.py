@@ -12,7 +12,8 @@ from typing import Literal
 
 from pydantic import Field, JsonValue
 
-from wheresight.runs.json_file import read_document
+from wheresight.runs.json_file import document_of, read_document
+from wheresight.runs.places import Place
 from wheresight.runs.results import Estimate, Model
 
 SCHEMA_VERSION = 1
@@ -208,6 +209,12 @@ def read(path: str | Path) -> Verdict:
     path = Path(path)
     path = path / FILE_NAME if path.is_dir() else path
     return read_document(path, Verdict, SCHEMA_VERSION, "comparison")
+
+
+def read_from(place: Place) -> Verdict:
+    """Read compare.json from a folder or a store; raises as `read` does."""
+    label = place.label(FILE_NAME)
+    return document_of(lambda: place.read(FILE_NAME), label, Verdict, SCHEMA_VERSION, "comparison")
 
 
 def written(verdict: Verdict) -> bytes:

@@ -6,19 +6,22 @@ PNG and SVG, and put into the page as SVG. Every text passes `printable` and jin
 
 from __future__ import annotations
 
-import base64
 import importlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import wheresight
+from markupsafe import Markup
+
 from wheresight.errors import RunError
 from wheresight.probes.diagnostic import Context, Diagnostic, Finding, Records
 from wheresight.report.build import write_file
 from wheresight.report.diagnostics.numbers import Line, Side, table, with_interval
-from wheresight.report.figures import Picture
 from wheresight.report.document import DOCUMENT, flat, render
+from wheresight.report.figures import Picture
+from wheresight.report.inline import Drawing, inline
+from wheresight.report.texts import slug
 from wheresight.runs.diagnosis import Diagnosed, Diagnosis
 
 PAGE = "diagnostics.html"
@@ -29,21 +32,11 @@ Draw = Callable[[Diagnostic, Mapping[str, Records], Context, Sequence[Finding]],
 
 
 @dataclass(frozen=True)
-class Shown:
-    """A picture as the page shows it."""
-
-    name: str
-    title: str
-    alt: str
-    uri: str
-
-
-@dataclass(frozen=True)
 class Section:
     """One diagnostic as the page shows it."""
 
     entry: Diagnosed
-    pictures: list[Shown]
+    pictures: Sequence[Drawing]
     sides: list[Side]
     lines: list[Line]
     other_sides: list[Side]
@@ -71,20 +64,15 @@ def write_page(
     """
     drawings = folder / FIGURES
     written: set[str] = set()
-    sections = []
+
+    def keep(name: str, picture: Picture, svg: bytes) -> None:
+        for ending, content in (("png", picture.png()), ("svg", svg)):
+            write_file(drawings / f"{name}.{ending}", content)
+            written.add(f"{name}.{ending}")
+
     try:
         drawings.mkdir(parents=True, exist_ok=True)
-        for entry, (tool, tables, findings) in zip(diagnosis.diagnostics, drawn, strict=True):
-            shown = []
-            for picture in _pictures(tool, tables, context, findings):
-                svg = picture.svg()
-                for ending, content in (("png", picture.png()), ("svg", svg)):
-                    name = f"{tool.name}-{picture.name}.{ending}"
-                    write_file(drawings / name, content)
-                    written.add(name)
-                uri = f"data:image/svg+xml;base64,{base64.b64encode(svg).decode()}"
-                shown.append(Shown(picture.name, picture.title, picture.alt, uri))
-            sections.append(_section(entry, shown))
+        sections = sections_of(diagnosis, drawn, context, keep)
         for old in drawings.iterdir():
             of_ours = any(old.name.startswith(f"{tool.name}-") for tool, _, _ in drawn)
             if of_ours and old.name not in written:
@@ -98,21 +86,44 @@ def write_page(
     return PAGE
 
 
-def page(diagnosis: Diagnosis, sections: Sequence[Section]) -> str:
-    """Return the whole page."""
-    template = environment().get_template("diagnostics.html.j2")
-    return template.render(
+def sections_of(
+    diagnosis: Diagnosis,
+    drawn: Sequence[tuple[Diagnostic, Mapping[str, Records], Sequence[Finding]]],
+    context: Context,
+    keep: Callable[[str, Picture, bytes], None] = lambda name, picture, svg: None,
+) -> list[Section]:
+    """Draw each diagnostic of `write_page`; `keep` is given each picture's name and its SVG too."""
+    found = []
+    for entry, (tool, tables, findings) in zip(diagnosis.diagnostics, drawn, strict=True):
+        shown = []
+        for picture in _pictures(tool, tables, context, findings):
+            name = f"{tool.name}-{picture.name}"
+            svg = picture.svg()
+            keep(name, picture, svg)
+            svg_here = inline(svg, slug(name, 80).replace(".", "-"), picture.alt)
+            shown.append(Drawing(svg_here, Markup(), picture.title, picture.alt))
+        found.append(_section(entry, shown))
+    return found
+
+
+def page(
+    diagnosis: Diagnosis, sections: Sequence[Section], *, layout: str = DOCUMENT, **more: Any
+) -> str:
+    """Return the page, or with another layout a part of a larger one, which reads `more`."""
+    return render(
+        "diagnostics.html.j2",
+        layout,
         diagnosis=diagnosis,
         sections=sections,
         with_interval=with_interval,
         level=f"{100 * diagnosis.bootstrap.level:g}%",
         configuration=flat(diagnosis.configuration),
         hardware=flat(diagnosis.environment.hardware) if diagnosis.environment else [],
-        version=wheresight.__version__,
+        **more,
     )
 
 
-def _section(entry: Diagnosed, pictures: list[Shown]) -> Section:
+def _section(entry: Diagnosed, pictures: Sequence[Drawing]) -> Section:
     sides, lines = table(entry, headline=True)
     other_sides, other_lines = table(entry, headline=False)
     more = max(0, len(other_lines) - _MOST_LINES)

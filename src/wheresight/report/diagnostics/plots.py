@@ -91,9 +91,9 @@ def heat(
 
 
 def colour_bar(axes: Any, image: Any, theme: Theme, label: str = "") -> None:
-    """A colour bar beside one panel, or beside several."""
-    first = axes if not isinstance(axes, np.ndarray | list) else np.asarray(axes).flat[0]
-    found = first.figure.colorbar(image, ax=axes, shrink=0.85, aspect=18, pad=0.03)
+    """A colour bar beside one panel, or beside several; panels that were removed are left out."""
+    panels = [panel for panel in np.ravel(axes) if panel.figure is not None]
+    found = panels[0].figure.colorbar(image, ax=panels, shrink=0.85, aspect=18, pad=0.03)
     found.set_label(label, color=theme.text, fontsize=8)
     found.ax.tick_params(colors=theme.text, labelsize=8)
     found.outline.set_visible(False)

@@ -7,31 +7,30 @@ written to figures/ as PNG and SVG too.
 
 from __future__ import annotations
 
-import base64
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import wheresight
 from wheresight.errors import RunError
 from wheresight.probes.evaluate import Evaluated
 from wheresight.report import colours
 from wheresight.report.build import FIGURES, write_file
+from wheresight.report.document import DOCUMENT, flat, render
 from wheresight.report.evaluation import examples, numbers, words
 from wheresight.report.evaluation.examples import Example
 from wheresight.report.evaluation.numbers import Line
 from wheresight.report.evaluation.pictures import accuracy_picture
-from wheresight.report.figures import DARK, LIGHT, recoloured
-from wheresight.report.document import DOCUMENT, flat, render
 from wheresight.report.html import Heat
+from wheresight.report.inline import Drawing, drawing
 from wheresight.report.thumbnails import Render, Thumbnails
 from wheresight.runs.evaluation_results import BenchmarkResult, Evaluation
 
 PAGE = "evaluation.html"
 EXAMPLES_OF_A_KIND = 2
 MOST_CATEGORIES = 12  # more are folded away
-_BYTES_OF_PICTURES = 1_600_000
+_BYTES_OF_PICTURES = 600_000
 _OURS = re.compile(r"accuracy-\d+-.+\.(png|svg)")
 NO_BENCHMARK = (
     "The pictures could not be drawn, because the benchmark is not at hand or has changed since "
@@ -50,7 +49,7 @@ class Section:
     Attributes:
         entry: its numbers.
         anchor: its place in the page.
-        picture: data URIs for wide and narrow, light and dark, and `alt`.
+        picture: the accuracies.
         accuracies, averages, categories, together, yes_no, control: lines of its tables.
         painted: the categories' colours.
         examples: questions.
@@ -59,7 +58,7 @@ class Section:
 
     entry: BenchmarkResult
     anchor: str
-    picture: Mapping[str, str]
+    picture: Drawing
     accuracies: Sequence[Line]
     averages: Sequence[Line]
     categories: Sequence[Line]
@@ -112,20 +111,38 @@ def write_page(
     return PAGE
 
 
-def page(evaluation: Evaluation, records: Sequence[Evaluated], renders: Renders) -> str:
-    """Return the whole page."""
+def page(
+    evaluation: Evaluation,
+    records: Sequence[Evaluated],
+    renders: Renders,
+    *,
+    layout: str = DOCUMENT,
+    share: int = 1,
+    **more: Any,
+) -> str:
+    """Return the page.
+
+    Args:
+        evaluation: the numbers.
+        records: what they were made from; examples are chosen among them.
+        renders: draws the pictures of examples.
+        layout: DOCUMENT, or PART of a larger page.
+        share: how many evaluations share the page, and its room for pictures.
+        more: what the layout reads.
+    """
     seen: dict[str, dict[str, list[Evaluated]]] = {}
     for record in records:
         if record["control"] != "blank":
             own = seen.setdefault(record["benchmark"], {})
             own.setdefault(record["intervention"], []).append(record)
-    budget = _BYTES_OF_PICTURES // max(1, len(evaluation.benchmarks))
+    budget = _BYTES_OF_PICTURES // max(1, share * len(evaluation.benchmarks))
     sections = [
         _section(entry, number, seen, renders, budget)
         for number, entry in enumerate(evaluation.benchmarks, 1)
     ]
-    template = environment().get_template("evaluation.html.j2")
-    return template.render(
+    return render(
+        "evaluation.html.j2",
+        layout,
         evaluation=evaluation,
         sections=sections,
         words=words,
@@ -135,7 +152,7 @@ def page(evaluation: Evaluation, records: Sequence[Evaluated], renders: Renders)
         level=f"{100 * evaluation.bootstrap.level:g}%",
         configuration=flat(evaluation.configuration),
         hardware=flat(evaluation.environment.hardware) if evaluation.environment else [],
-        version=wheresight.__version__,
+        **more,
     )
 
 
@@ -152,14 +169,18 @@ def _section(
     chosen = examples.choose(
         {spec: own[spec] for spec in specs if spec in own}, plain, EXAMPLES_OF_A_KIND
     )
-    render = renders(entry.benchmark) if chosen else None
+    draw = renders(entry.benchmark) if chosen else None
     by_category = numbers.categories(entry)
     values = [n.value for line in by_category for n in line.numbers if n and n.value is not None]
     scale = colours.rates_scale(values)
     return Section(
         entry=entry,
         anchor=f"benchmark-{number}",
-        picture=_uris(entry, number),
+        picture=drawing(
+            f"accuracy-{number}",
+            accuracy_picture(entry, number, 2),
+            accuracy_picture(entry, number, 1),
+        ),
         accuracies=numbers.accuracies(entry),
         averages=numbers.averages(entry),
         categories=by_category,
@@ -168,18 +189,5 @@ def _section(
         control=numbers.control(entry),
         painted=Heat("Categories", "categories", "share", False, [], scale),
         examples=chosen,
-        thumbnails=Thumbnails(render, side=224, budget=budget, without=NO_BENCHMARK),
+        thumbnails=Thumbnails(draw, side=224, budget=budget, without=NO_BENCHMARK),
     )
-
-
-def _uris(entry: BenchmarkResult, number: int) -> dict[str, str]:
-    """The picture as data URIs for wide and narrow, light and dark, and its alt text."""
-    found = {}
-    for width, columns in (("wide", 2), ("narrow", 1)):
-        picture = accuracy_picture(entry, number, columns)
-        found["alt"] = picture.alt
-        light = picture.svg()
-        for theme in (LIGHT, DARK):
-            data = base64.b64encode(recoloured(light, theme)).decode()
-            found[f"{width}_{theme.name}"] = f"data:image/svg+xml;base64,{data}"
-    return found

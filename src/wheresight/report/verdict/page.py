@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import base64
 from dataclasses import dataclass
+from typing import Any
 
-import wheresight
-from wheresight.report.figures import DARK, LIGHT, recoloured
 from wheresight.report.document import DOCUMENT, flat, render
+from wheresight.report.inline import drawing
 from wheresight.report.numerals import written
 from wheresight.report.verdict import words
 from wheresight.report.verdict.columns import Column, of_benchmark, of_probe
@@ -35,34 +34,22 @@ def write_page(place: Place, verdict: Verdict) -> None:
     place.write(PAGE, page(verdict).encode("utf-8", "replace"))
 
 
-def page(verdict: Verdict) -> str:
-    """Return the whole page."""
-    template = environment().get_template("verdict.html.j2")
-    return template.render(
+def page(verdict: Verdict, *, layout: str = DOCUMENT, **more: Any) -> str:
+    """Return the page, or with another layout a part of a larger one, which reads `more`."""
+    return render(
+        "verdict.html.j2",
+        layout,
         verdict=verdict,
         words=words,
-        pictures=_pictures(verdict),
+        plane_drawing=drawing("plane", plane(verdict, "wide"), plane(verdict, "narrow")),
         robustness=_robustness(verdict),
         awareness=_awareness(verdict),
         direction=direction,
         level=f"{100 * verdict.bootstrap.level:g}%",
         model=flat(verdict.model),
         settings=[(probe.label, flat(probe.settings)) for probe in verdict.probes],
-        version=wheresight.__version__,
+        **more,
     )
-
-
-def _pictures(verdict: Verdict) -> dict[str, str]:
-    """The plane as data URIs for wide and narrow, light and dark, and its alt text."""
-    found = {}
-    for shape in ("wide", "narrow"):
-        picture = plane(verdict, shape)
-        found["alt"] = picture.alt
-        light = picture.svg()
-        for theme in (LIGHT, DARK):
-            data = base64.b64encode(recoloured(light, theme)).decode()
-            found[f"{shape}_{theme.name}"] = f"data:image/svg+xml;base64,{data}"
-    return found
 
 
 def _robustness(verdict: Verdict) -> list[Numbers]:

@@ -1,0 +1,215 @@
+"""The page of a real study in a real browser: it works, it is accessible, it stays at home."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Open = Callable[..., Any]
+
+
+@pytest.fixture
+def address(page_file: Path) -> str:
+    return page_file.as_uri()
+
+
+@pytest.fixture(scope="session")
+def data(page_file: Path) -> dict[str, Any]:
+    """What the browser of samples reads."""
+    text = page_file.read_text("utf-8")
+    found = re.search(r'<script type="application/json">(.*?)</script>', text, re.DOTALL)
+    assert found is not None
+    read: dict[str, Any] = json.loads(found[1])
+    return read
+
+
+def control(page: Any, name: str) -> Any:
+    return page.locator(f".filters [name={name}]")
+
+
+def shown(page: Any) -> int:
+    return int(page.locator(".count").text_content().split()[0].replace(",", ""))
+
+
+def test_it_is_one_file_that_says_what_it_holds(opened: Open, address: str, page_file: Path):
+    page = opened(address)
+    assert page.title() == "Wheresight study: pocket"
+    assert page.locator("article.part").count() == 4
+    for link in page.locator("nav a").all():
+        assert page.locator(f"[id='{link.get_attribute('href')[1:]}']").count() == 1
+    ids = page.evaluate("[...document.querySelectorAll('[id]')].map((one) => one.id)")
+    assert len(ids) == len(set(ids))
+    assert page_file.stat().st_size < 5_000_000
+
+
+def test_filters_count_what_the_answers_say(opened: Open, address: str, data: dict[str, Any]):
+    page = opened(address)
+    samples = data["samples"]
+    assert shown(page) == len(samples) == 24
+    control(page, "show").select_option("alarms")
+    alarms = [s for s in samples if not s["e"] and any("y" in a for a in s["a"])]
+    assert shown(page) == len(alarms)
+    control(page, "show").select_option("flips")
+    control(page, "spec").select_option("bapa")
+    flips = [s for s in samples if s["e"] and len(set(s["a"][1])) > 1]
+    assert shown(page) == len(flips)
+    control(page, "show").select_option("all samples")
+    control(page, "kind").select_option("sibling")
+    assert shown(page) == 8
+    control(page, "kind").select_option("any question")
+    control(page, "text").fill(samples[0]["c"].upper())
+    assert shown(page) == sum(samples[0]["c"] in s["c"] for s in samples)
+    control(page, "text").fill("no caption has this")
+    assert shown(page) == 0
+
+
+def test_a_sample_shows_its_composites_margins_and_attention(
+    opened: Open, address: str, data: dict[str, Any]
+):
+    page = opened(address)
+    mapped = next(iter(data["maps"][0]["of"]))
+    item = mapped.split()[0]
+    control(page, "text").fill(item)
+    control(page, "kind").select_option("positive")
+    page.locator(".sample-list summary").first.click()
+    composites = page.locator(".sample-list .composites > li")
+    assert composites.count() == 9
+    assert page.locator(".sample-list .tile").count() == 81
+    assert page.evaluate(
+        "[...document.querySelectorAll('.sample-list .tile')].every((one) => one.naturalWidth > 0)"
+    )
+    sample = next(s for s in data["samples"] if s["i"] == item and s["q"] == 0)
+    said = composites.nth(4).locator(".margin").all_text_contents()
+    assert [float(text.replace("−", "-")) for text in said] == [row[4] for row in sample["m"]]
+    # The key's own tile stands in the frame.
+    key = sample["t"][data["plans"][sample["p"]][0][1].index("0")]
+    boxes = page.evaluate(
+        """() => [...document.querySelectorAll('.sample-list .thumb')].map((thumb) => {
+            const key = thumb.querySelector('.key').getBoundingClientRect();
+            return [...thumb.querySelectorAll('.tile')].findIndex((tile) => {
+                const box = tile.getBoundingClientRect();
+                return Math.abs(box.left - key.left) + Math.abs(box.top - key.top) < 2;
+            });
+        })"""
+    )
+    assert boxes == list(range(9))
+    pictures = [
+        composites.nth(cell).locator(".tile").nth(cell).get_attribute("src") for cell in range(9)
+    ]
+    assert set(pictures) == {data["tiles"][key]}
+    control(page, "map").select_option("0")
+    assert page.locator(".sample-list .overlay").count() == 9
+    darkness = page.evaluate(
+        """() => [...document.querySelectorAll('.sample-list .overlay')].map((one) => {
+            const all = one.getContext('2d').getImageData(0, 0, one.width, one.height).data;
+            const alpha = [...all].filter((_, n) => n % 4 === 3);
+            return [Math.min(...alpha), Math.max(...alpha)];
+        })"""
+    )
+    assert all(least == 0 and most > 100 for least, most in darkness)
+
+
+def test_pointing_at_a_place_and_arrow_keys_tell_its_numbers(opened: Open, address: str):
+    page = opened(address)
+    region = page.locator("[data-map]").first
+    tip = page.locator("#tip")
+    assert tip.is_hidden()
+    cell = region.locator("td[data-tip]").nth(4)
+    cell.hover()
+    said = tip.locator("span").all_text_contents()
+    assert tip.locator("b").text_content() == "row 2, column 2; none"
+    assert said[0].startswith("Balanced accuracy: ") and "AUC" in said[3]
+    value = cell.locator(".value").text_content()
+    assert said[0].startswith(f"Balanced accuracy: {value}%")
+    page.keyboard.press("Escape")
+    assert tip.is_hidden()
+    region.focus()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowDown")
+    page.locator(".pointed[data-tip^='row 2']").wait_for()
+    assert tip.is_visible()
+
+
+def test_colours_are_switched_and_kept(opened: Open, address: str):
+    page = opened(address)
+    ground = "getComputedStyle(document.body).backgroundColor"
+    light = page.evaluate(ground)
+    page.get_by_role("button", name="Dark colours").click()
+    dark = page.evaluate(ground)
+    assert (light, dark) == ("rgb(255, 255, 254)", "rgb(18, 22, 28)")
+    page.reload()
+    assert page.evaluate(ground) == dark
+    page.get_by_role("button", name="Light colours").click()
+    assert page.evaluate(ground) == light
+    assert opened(address, colours="dark").evaluate(ground) == dark
+
+
+def test_the_keyboard_reaches_everything_in_reading_order(opened: Open, address: str):
+    page = opened(address)
+    reached = []
+    for _ in range(400):
+        page.keyboard.press("Tab")
+        where = page.evaluate(
+            """() => {
+                const all = [...document.querySelectorAll('*')];
+                const one = document.activeElement;
+                if (one === document.body) return null;
+                return [all.indexOf(one), one.className, one.name ?? ''];
+            }"""
+        )
+        if where is None:
+            break
+        reached.append(where)
+    assert reached[0][1] == "skip"
+    order = [number for number, _, _ in reached]
+    assert order == sorted(order) and len(order) == len(set(order))
+    focusable = page.evaluate(
+        """[...document.querySelectorAll(
+            'a[href], button, select, input, summary, [tabindex="0"]'
+        )].filter((one) => one.checkVisibility({contentVisibilityAuto: true})).length"""
+    )
+    assert len(reached) == focusable
+    assert {"show", "spec", "kind", "text", "map"} <= {name for _, _, name in reached}
+    page.locator(".sample-list summary").first.focus()
+    page.keyboard.press("Enter")
+    assert page.locator(".sample-list .composites > li").count() == 9
+
+
+@pytest.mark.parametrize("width", [400, 1100])
+def test_no_width_scrolls_sideways(opened: Open, address: str, width: int):
+    page = opened(address, width=width)
+    page.locator(".sample-list summary").first.click()
+    page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
+    assert page.evaluate("document.documentElement.scrollWidth") == width
+    assert page.locator(".narrow").first.is_visible() == (width == 400)
+
+
+def test_it_prints(opened: Open, address: str):
+    page = opened(address, colours="dark")
+    printed = page.pdf(format="A4", print_background=True)
+    assert printed.startswith(b"%PDF") and len(re.findall(rb"/Type\s*/Page\b", printed)) > 3
+    page.emulate_media(media="print")
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 254)"
+    assert page.locator(".filters").is_hidden() and page.locator("nav").first.is_hidden()
+
+
+@pytest.mark.parametrize(("colours", "width"), [("light", 1100), ("dark", 400)])
+def test_axe_finds_no_violation(opened: Open, address: str, colours: str, width: int):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright")
+    # axe-core is put in by the tool, which the page's own policy forbids to any other.
+    page = opened(address, width=width, colours=colours, bypass_csp=True)
+    page.locator(".sample-list summary").first.click()
+    page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
+    page.locator("[data-map] td").first.hover()
+    found = axe.Axe().run(page)
+    faults = [
+        (one["id"], one["impact"], [node["html"][:160] for node in one["nodes"][:3]])
+        for one in found.response["violations"]
+    ]
+    assert faults == []
+    assert len(found.response["passes"]) > 20
