@@ -4,7 +4,9 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/pip install --disable-pip-version-check --quiet
 
-.PHONY: demo test check docs clean
+BRIDGES := .venv-bridges
+
+.PHONY: demo test test-bridges check docs clean
 
 # The main job: the grid probe on the shipped pocket model, with and without BaPA.
 demo: $(VENV)/.installed
@@ -15,6 +17,12 @@ test: $(VENV)/.installed-dev
 	$(BIN)/ruff check src tests benchmarks docs
 	$(BIN)/mypy
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile
+	$(MAKE) test-bridges
+
+# The bridges to lmms-eval and Inspect, against the real ones: they bring many packages, so they have
+# an environment of their own.
+test-bridges: $(BRIDGES)/.installed
+	OMP_NUM_THREADS=1 $(BRIDGES)/bin/python -m pytest tests/bridges
 
 check: test
 
@@ -37,9 +45,19 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 	$(PIP) --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
+# lmms-eval asks for torchvision, which nothing here needs; one that was built for another torch than
+# the one at hand breaks transformers, so that one goes.
+$(BRIDGES)/.installed: pyproject.toml constraints-bridges.txt
+	@echo "Installing lmms-eval and Inspect into $(BRIDGES) (some minutes) ..."
+	$(PYTHON) -m venv $(BRIDGES)
+	$(BRIDGES)/bin/pip install --disable-pip-version-check --quiet \
+		--constraint constraints-bridges.txt --editable '.[lmms-eval,inspect]' pytest
+	@$(BRIDGES)/bin/python -c "import torchvision" 2>/dev/null || $(BRIDGES)/bin/pip uninstall --quiet --yes torchvision
+	@touch $@
+
 $(VENV)/.installed-docs: $(VENV)/.installed
 	$(PIP) --constraint constraints.txt --editable '.[docs]'
 	@touch $@
 
 clean:
-	rm -rf $(VENV) demo docs/_build build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(BRIDGES) demo docs/_build build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
