@@ -22,7 +22,7 @@ test: $(VENV)/.installed-dev
 # The bridges to lmms-eval and Inspect, against the real ones: they bring many packages, so they have
 # an environment of their own.
 test-bridges: $(BRIDGES)/.installed
-	OMP_NUM_THREADS=1 $(BRIDGES)/bin/python -m pytest tests/bridges
+	OMP_NUM_THREADS=1 $(BRIDGES)/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile tests/bridges
 
 check: test
 
@@ -51,7 +51,7 @@ $(BRIDGES)/.installed: pyproject.toml constraints-bridges.txt
 	@echo "Installing lmms-eval and Inspect into $(BRIDGES) (some minutes) ..."
 	$(PYTHON) -m venv $(BRIDGES)
 	$(BRIDGES)/bin/pip install --disable-pip-version-check --quiet \
-		--constraint constraints-bridges.txt --editable '.[lmms-eval,inspect]' pytest
+		--constraint constraints-bridges.txt --editable '.[lmms-eval,inspect]' pytest pytest-xdist
 	@$(BRIDGES)/bin/python -c "import torchvision" 2>/dev/null || $(BRIDGES)/bin/pip uninstall --quiet --yes torchvision
 	@touch $@
 

@@ -23,6 +23,7 @@ def test_a_live_page_is_renewed_without_losing_place_or_filters(
     with serving(watch) as address:
         page = opened(address)
         strips = page.locator(".sample-list > li").first.locator(".outcome")
+        strips.first.wait_for()
         assert strips.count() == 1
         caption = page.locator(".sample-list bdi").first.text_content()
         text = page.locator(".filters [name=text]")

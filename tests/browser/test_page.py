@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+expect = pytest.importorskip("playwright.sync_api").expect  # waits, where an event comes late
+
 Open = Callable[..., Any]
 
 
@@ -78,9 +80,9 @@ def test_a_sample_shows_its_composites_margins_and_attention(
     control(page, "kind").select_option("positive")
     page.locator(".sample-list summary").first.click()
     composites = page.locator(".sample-list .composites > li")
-    assert composites.count() == 9
-    assert page.locator(".sample-list .tile").count() == 81
-    assert page.evaluate(
+    expect(composites).to_have_count(9)
+    expect(page.locator(".sample-list .tile")).to_have_count(81)
+    page.wait_for_function(
         "[...document.querySelectorAll('.sample-list .tile')].every((one) => one.naturalWidth > 0)"
     )
     sample = next(s for s in data["samples"] if s["i"] == item and s["q"] == 0)
@@ -103,7 +105,7 @@ def test_a_sample_shows_its_composites_margins_and_attention(
     ]
     assert set(pictures) == {data["tiles"][key]}
     control(page, "map").select_option("0")
-    assert page.locator(".sample-list .overlay").count() == 9
+    expect(page.locator(".sample-list .overlay")).to_have_count(9)
     darkness = page.evaluate(
         """() => [...document.querySelectorAll('.sample-list .overlay')].map((one) => {
             const all = one.getContext('2d').getImageData(0, 0, one.width, one.height).data;
@@ -177,7 +179,7 @@ def test_the_keyboard_reaches_everything_in_reading_order(opened: Open, address:
     assert {"show", "spec", "kind", "text", "map"} <= {name for _, _, name in reached}
     page.locator(".sample-list summary").first.focus()
     page.keyboard.press("Enter")
-    assert page.locator(".sample-list .composites > li").count() == 9
+    expect(page.locator(".sample-list .composites > li")).to_have_count(9)
 
 
 @pytest.mark.parametrize("width", [400, 1100])

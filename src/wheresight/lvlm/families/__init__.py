@@ -43,7 +43,6 @@ def families() -> dict[str, Family]:
     return {name: f for name, f in all_families().items() if hasattr(transformers, f.model_class)}
 
 
-@functools.cache
 def all_families() -> dict[str, Family]:
     """Every family that has an adapter, whether or not the installed transformers has its class.
 
