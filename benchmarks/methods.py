@@ -6,7 +6,11 @@ of the first answer token. Image features are given, so that the vision tower, w
 dilutes nothing. Every timed call of a method stands beside one of `none`, before or after it in
 turn, in one process; the ratio is the median over these pairs, with a bootstrap interval.
 
+With `--model`, a skeleton of another family reads a random picture and as much text; its tower runs
+once, before anything is timed.
+
     python benchmarks/methods.py --repeats 30
+    python benchmarks/methods.py --model skeleton:qwen2.5-vl-7b-quarter --only circle videorope
 """
 
 from __future__ import annotations
@@ -21,12 +25,15 @@ from typing import Any
 import numpy as np
 import torch
 import transformers
+from PIL import Image
 from scipy.stats import bootstrap
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 import wheresight
 from wheresight.interventions.registry import known_interventions
 from wheresight.interventions.spec import example
+from wheresight.lvlm.encoding import Encoder, Query
+from wheresight.lvlm.families import family_for_config
 
 IMAGE = 5
 # Beside every method with its example parameters: forms that cost otherwise.
@@ -67,6 +74,15 @@ def prompt(side: int, text: int) -> dict[str, Any]:
     }
 
 
+def opened(name: str, side: int, text: int) -> tuple[Any, dict[str, Any]]:
+    """A model by name, and a prompt of one picture, 28 px for each of side x side tokens."""
+    lvlm = wheresight.load(name)
+    pixels = np.random.default_rng(0).integers(0, 256, (28 * side, 28 * side, 3), dtype=np.uint8)
+    encoder = Encoder(lvlm)
+    encoded = encoder.encode([Query(Image.fromarray(pixels), ("word " * text,))])
+    return lvlm.model, encoder.inputs(encoded, encoded.rows)
+
+
 def seconds(model: Any, inputs: dict[str, Any]) -> float:
     """One call."""
     begin = time.perf_counter()
@@ -82,6 +98,8 @@ def measured(model: Any, inputs: dict[str, Any], spec: str, repeats: int) -> dic
         for way in ("stock", "method") if repeat % 2 else ("method", "stock"):
             with wheresight.intervene(model, spec if way == "method" else "none") as active:
                 if any(i.needs_blank for i in active.interventions):
+                    if "n" not in inputs:
+                        raise SystemExit(f"{spec} needs a blank picture; leave out --model.")
                     blank = BaseModelOutputWithPooling(
                         pooler_output=[torch.zeros(inputs["n"], 512)]
                     )
@@ -109,15 +127,17 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=30)
     parser.add_argument("--side", type=int, default=24)
     parser.add_argument("--text", type=int, default=128)
+    parser.add_argument("--model", help="As --model of wheresight probe takes it; with --only.")
     parser.add_argument("--only", nargs="*", help="Specs to measure instead of all methods.")
     options = parser.parse_args()
 
-    model = skeleton(options.side)
-    inputs = {**prompt(options.side, options.text), "n": options.side**2}
-    from wheresight.lvlm.families import families
-
-    host = families()["llava"].host(model.config)
+    if options.model:
+        model, inputs = opened(options.model, options.side, options.text)
+    else:
+        model = skeleton(options.side)
+        inputs = {**prompt(options.side, options.text), "n": options.side**2}
     specs = []
+    host = family_for_config(model.config).host(model.config)
     for name in known_interventions():
         method = example(name)
         if not method.refuses(host) and name != "none":
@@ -131,6 +151,7 @@ def main() -> None:
         json.dumps(
             {
                 "benchmark": "methods",
+                "model": options.model,
                 "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
                 "tokens": int(inputs["input_ids"].shape[1]),
                 "repeats": options.repeats,

@@ -159,7 +159,10 @@ def method_block(name: str, costs: Mapping[str, list[str]]) -> str:
     """What is made of one method's page."""
     method = example(name)
     said = told(type(method))
-    cost = "; ".join(costs.get(name, ())) or "not measured alone"
+    before = "that of `none`; it acts on the tower, before the decoder"
+    cost = "; ".join(costs.get(name, ())) or (
+        before if method.seams() == ("vision",) else "not measured alone"
+    )
     return "\n".join(
         [
             f"**{escaped(said.summary)}**",

@@ -23,12 +23,22 @@ def test_presets():
 
 def test_smoke_training_from_the_command_line(tmp_path):
     threads = torch.get_num_threads()
-    out = tmp_path / "model"
+    out, first = tmp_path / "model", tmp_path / "first"
+    smoke = ["train", "--preset", "smoke"]
     try:
-        result = CliRunner().invoke(app, ["train", "--preset", "smoke", "--out", str(out)])
+        result = CliRunner().invoke(app, [*smoke, "--out", str(out), "--keep", str(first)])
+        again = CliRunner().invoke(
+            app, [*smoke, "--out", str(tmp_path / "again"), "--from", str(first)]
+        )
     finally:
         torch.set_num_threads(threads)
     assert result.exit_code == 0, result.output
+    assert again.exit_code == 0, again.output
+    kept = json.loads((first / "training.json").read_text())
+    assert set(kept["curves"]) == {"tower", "decoder"} and "shapes" not in kept["seconds"]
+    name = "model.safetensors"
+    assert (out / name).read_bytes() == (tmp_path / "again" / name).read_bytes()
+    assert (out / name).read_bytes() != (first / name).read_bytes()
     curves = json.loads((out / "training.json").read_text())["curves"]
     assert set(curves) == {"tower", "decoder", "tower, shapes", "decoder, shapes"}
     for phase in ("tower", "decoder"):

@@ -31,6 +31,10 @@ def train(
             "--from", help="Folder with tower and decoder to take; only the last part is trained."
         ),
     ] = None,
+    keep: Annotated[
+        Path | None,
+        typer.Option("--keep", help="Folder to write before the last part too, for --from."),
+    ] = None,
     evaluate: Annotated[
         bool, typer.Option("--evaluate/--no-evaluate", help="Measure the saved folder too.")
     ] = True,
@@ -88,7 +92,13 @@ def train(
             progress.console.print(text)
 
         training = run(
-            recipe, out, report, evaluate=evaluate and preset == "full", say=say, start=start
+            recipe,
+            out,
+            report,
+            evaluate=evaluate and preset == "full",
+            say=say,
+            start=start,
+            keep=keep,
         )
     from wheresight.pocket.curves import draw_curves
 

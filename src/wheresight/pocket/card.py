@@ -77,7 +77,7 @@ def _recipe(training: dict[str, Any]) -> str:
 pictures, {(recipe["image_size"] // recipe["patch_size"]) ** 2} image tokens; seed {recipe["seed"]}.
 `wheresight pocket train` follows this recipe; it took {seconds["all"] / 60:.0f} minutes on
 {recipe["threads"]} cores (tower {seconds["tower"] / 60:.0f}, decoder
-{seconds["decoder"] / 60:.0f}, shapes {seconds["shapes"] / 60:.0f}). Every number is in
+{seconds["decoder"] / 60:.0f}, shapes {seconds.get("shapes", 0) / 60:.0f}). Every number is in
 `training.json`.
 
 1. Tower and projector, {recipe["tower_steps"]:,} steps of {recipe["tower_batch"]} pictures: each

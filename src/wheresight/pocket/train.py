@@ -24,6 +24,7 @@ def train(
     evaluate: bool = True,
     say: Callable[[str], None] | None = None,
     start: Path | None = None,
+    keep: Path | None = None,
 ) -> dict[str, Any]:
     """Train, save, evaluate the saved folder, and write its card.
 
@@ -37,6 +38,7 @@ def train(
         evaluate: whether to measure the saved folder (some minutes on 2 cores).
         say: called with one line at the start of each part.
         start: a folder of this package whose first two parts are taken as they are.
+        keep: a folder to write after the first two parts, for a later run to start from.
 
     Returns:
         What is written to ``training.json``: recipe, curves, wall times, versions, evaluation.
@@ -57,29 +59,35 @@ def train(
         model, processor, training = _first_parts(recipe, things, quiet, tell)
     else:
         model, processor, training = _taken_up(start, recipe, things)
+    if keep is not None:
+        save_folder(model, processor, keep, training | _told(model, things, recipe, training))
     tell("shapes and lists of answers")
     started = time.monotonic()
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.copy_(parameter.half())
     curves = train_on_shapes(model, processor.tokenizer, things, recipe, quiet)
-    training |= {
-        "recipe": recipe.to_dict(),
-        "names": {"emoji": len(things.emoji), "all": len(things.names)},
-        "parameters": parameter_counts(model),
-        "curves": training["curves"] | curves,
-        "versions": versions(),
-        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
-    seconds = {**training["seconds"], "shapes": time.monotonic() - started}
-    seconds.pop("all", None)
-    training["seconds"] = seconds | {"all": sum(seconds.values())}
+    training["curves"] |= curves
+    training["seconds"]["shapes"] = time.monotonic() - started
+    training |= _told(model, things, recipe, training)
     save_folder(model, processor, out, training)
     if evaluate:
         tell("evaluation of the saved folder")
         training["evaluation"] = evaluate_folder(out, progress=tell)
         write_records(out, training)
     return training
+
+
+def _told(model: Any, things: Things, recipe: Recipe, training: dict[str, Any]) -> dict[str, Any]:
+    """What is written of a run beside its curves and the error of its places."""
+    return {
+        "recipe": recipe.to_dict(),
+        "names": {"emoji": len(things.emoji), "all": len(things.names)},
+        "parameters": parameter_counts(model),
+        "seconds": training["seconds"] | {"all": sum(training["seconds"].values())},
+        "versions": versions(),
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
 
 
 def _first_parts(
