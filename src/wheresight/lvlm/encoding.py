@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 
 from wheresight.errors import ModelError
+from wheresight.lvlm.left_padding import pad_id
 from wheresight.lvlm.preprocessing import Preprocessed, Preprocessor, Query, Row
 
 if TYPE_CHECKING:
@@ -55,8 +56,7 @@ class Encoder:
             )
         self.lvlm = lvlm
         self.tokenizer: Any = lvlm.processor.tokenizer
-        pad = self.tokenizer.pad_token_id
-        self.pad_id = int(pad if pad is not None else self.tokenizer.eos_token_id)
+        self.pad_id = pad_id(self.tokenizer)
         self.image_id = lvlm.family.image_token(lvlm.core.config)
         self.preprocess = Preprocessor(lvlm.processor, self.image_id, lvlm.dtype)
 

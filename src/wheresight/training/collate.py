@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from wheresight.errors import ModelError, StimulusError
+from wheresight.lvlm.left_padding import pad_id
 from wheresight.lvlm.prompts import adds_special_tokens, check_chat_template
 from wheresight.training.conversations import Conversation
 
@@ -93,8 +94,7 @@ class Collator:
                 f"The tokenizer {type(self.tokenizer).__name__} does not tell which text a token "
                 "comes from, so answers cannot be found. Use the model's fast tokenizer."
             )
-        pad = self.tokenizer.pad_token_id
-        self._pad = int(pad if pad is not None else self.tokenizer.eos_token_id)
+        self._pad = pad_id(self.tokenizer)
         self._placeholder: str = self.tokenizer.convert_ids_to_tokens(image_id)
         self._spoken = getattr(processor, "image_token", None) or self._placeholder
         self.end = ""

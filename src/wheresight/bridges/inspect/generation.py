@@ -33,6 +33,7 @@ from wheresight.errors import ModelError
 from wheresight.interventions.base import Intervention
 from wheresight.lvlm.batching import half
 from wheresight.lvlm.intervene import intervene
+from wheresight.lvlm.left_padding import left_padded, pad_id
 from wheresight.lvlm.memory import release
 from wheresight.lvlm.prompts import adds_special_tokens
 from wheresight.lvlm.wrapper import LVLM
@@ -122,8 +123,7 @@ class Generator:
         self.batch_size = batch_size
         self.processor: Any = lvlm.processor
         self.tokenizer: Any = lvlm.processor.tokenizer
-        pad = self.tokenizer.pad_token_id
-        self._pad = int(pad if pad is not None else self.tokenizer.eos_token_id)
+        self._pad = pad_id(self.tokenizer)
         image_id = lvlm.family.image_token(lvlm.core.config)
         self._placeholder: str = self.tokenizer.convert_ids_to_tokens(image_id)
         ends = getattr(lvlm.core.generation_config, "eos_token_id", None)
@@ -229,22 +229,12 @@ class Generator:
 
     def _inputs(self, prompts: Sequence[Prompt]) -> dict[str, Any]:
         """Left-padded model inputs, on the model's device."""
-        pictures = [list(prompt.said.pictures) for prompt in prompts]
-        out = self.processor(
-            text=[prompt.text for prompt in prompts],
-            images=pictures if pictures[0] else None,
-            padding=True,
-            padding_side="left",
-            add_special_tokens=all(adds_special_tokens(self.processor, p.text) for p in prompts),
-            return_tensors="pt",
+        return left_padded(
+            self.lvlm,
+            [prompt.text for prompt in prompts],
+            [prompt.said.pictures for prompt in prompts],
+            special=all(adds_special_tokens(self.processor, p.text) for p in prompts),
         )
-        inputs: dict[str, Any] = {}
-        for key, value in out.items():
-            if key == "labels" or not isinstance(value, torch.Tensor):
-                continue
-            value = value.to(self.lvlm.dtype) if value.is_floating_point() else value
-            inputs[key] = self.lvlm.send(value)
-        return inputs
 
     def _probabilities(
         self, logits: torch.Tensor, tokens: Sequence[int], how: How

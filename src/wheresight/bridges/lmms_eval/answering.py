@@ -19,6 +19,7 @@ from wheresight.errors import ModelError
 from wheresight.interventions.spec import Spec, parse
 from wheresight.lvlm.batching import half
 from wheresight.lvlm.intervene import intervene
+from wheresight.lvlm.left_padding import left_padded, pad_id
 from wheresight.lvlm.memory import release
 from wheresight.lvlm.option_scoring import Logs, OptionScorer, OptionScores, Wanted, read_logits
 from wheresight.lvlm.scoring import Scorer
@@ -57,8 +58,7 @@ class Answerer:
         self.spec = parse(spec)
         self.batch_size = batch_size
         self.tokenizer: Any = lvlm.processor.tokenizer
-        pad = self.tokenizer.pad_token_id
-        self.pad_id = int(pad if pad is not None else self.tokenizer.eos_token_id)
+        self.pad_id = pad_id(self.tokenizer)
 
     def texts(
         self,
@@ -147,24 +147,13 @@ class Answerer:
                     release()
 
     def _inputs(self, prompts: Sequence[Prompt]) -> dict[str, Any]:
-        """Left-padded inputs of prompts of one kind, on the model's device."""
-        import torch
-
-        pictures = [list(prompt.images) for prompt in prompts]
-        out = self.lvlm.processor(
-            text=[prompt.text for prompt in prompts],
-            images=pictures if pictures[0] else None,
-            padding=True,
-            padding_side="left",
-            add_special_tokens=prompts[0].special,
-            return_tensors="pt",
+        """Left-padded inputs of prompts of one kind."""
+        return left_padded(
+            self.lvlm,
+            [prompt.text for prompt in prompts],
+            [prompt.images for prompt in prompts],
+            special=prompts[0].special,
         )
-        inputs = {key: value for key, value in out.items() if key != "labels"}  # for training
-        for key, value in inputs.items():
-            if isinstance(value, torch.Tensor):
-                rounded = value.to(self.lvlm.dtype) if value.is_floating_point() else value
-                inputs[key] = self.lvlm.send(rounded)
-        return inputs
 
     def _generate(self, inputs: dict[str, Any], wish: Wish, ends: _Ends) -> torch.Tensor:
         from transformers import StoppingCriteriaList
