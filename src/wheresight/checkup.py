@@ -229,9 +229,9 @@ def _first(error: BaseException) -> str:
 def _torchvision() -> Check:
     there = importlib.util.find_spec("torchvision") is not None
     said = (
-        "Models with a video processor (Qwen-VL and others) load with all of it."
+        "Models with a video processor load with all of it."
         if there
-        else "Qwen-VL and other video models are shown still pictures only, which is all that is "
+        else "Models with a video processor are shown still pictures only, which is all that is "
         "needed here."
     )
     return Check(name="torchvision", ok=there, said=said, needed=False)

@@ -8,25 +8,17 @@ there, in which cell is it, and those of 2DS without their lists of options.
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from wheresight.pocket.language import Question
-from wheresight.pocket.scenes import ABSENT, CELLS, IGNORE
+from wheresight.pocket.scenes import CELLS
+from wheresight.pocket.shape_scenes import drawn_ask, under
 from wheresight.probes.questions import QUESTIONS
-from wheresight.stimuli.benchmarks.relations import (
-    OPPOSITE,
-    RELATIONS,
-    SIDES,
-    extreme,
-    only_one,
-    relates,
-)
 from wheresight.stimuli.benchmarks.shapes import Scene, Shape, draw
-from wheresight.stimuli.benchmarks.twods import ATTRIBUTES, VARIANTS, Ask, Settings, pose
+from wheresight.stimuli.benchmarks.twods import ATTRIBUTES, VARIANTS, Settings, pose
 
 CANVAS = 336
 _SMALL = VARIANTS["small_models"]
@@ -84,7 +76,7 @@ def sample(rng: np.random.Generator, mix: Mix, size: int = 96, patch: int = 16) 
         for shape, look in zip(placed, looks, strict=True)
     )
     picture = draw(Scene(shapes, CANVAS)).resize((size, size), resample=3)  # bicubic
-    return Shown(np.asarray(picture), shapes, _under(shapes, looks, size // patch))
+    return Shown(np.asarray(picture), shapes, under(shapes, looks, size // patch))
 
 
 def siblings(name: int) -> list[int]:
@@ -178,21 +170,6 @@ def _grid(rng: np.random.Generator) -> list[Shape]:
     ]
 
 
-def _under(shapes: Sequence[Shape], looks: np.ndarray, grid: int) -> np.ndarray:
-    """What each patch shows: a thing that covers a quarter of it and twice any other's share."""
-    edges = np.arange(grid + 1) * (CANVAS / grid)
-    cover = np.zeros((len(shapes) + 1, grid, grid))  # the last is nobody's
-    for n, shape in enumerate(shapes):
-        left, top, right, bottom = shape.box
-        across = np.clip(np.minimum(edges[1:], right) - np.maximum(edges[:-1], left), 0, None)
-        down = np.clip(np.minimum(edges[1:], bottom) - np.maximum(edges[:-1], top), 0, None)
-        cover[n] = np.outer(down, across) / (CANVAS / grid) ** 2
-    order = np.sort(cover, axis=0)
-    clear = (order[-1] >= 0.25) & (order[-1] >= 2 * order[-2])
-    found = np.where(order[-1] > 0.03, IGNORE, ABSENT)
-    return np.where(clear, np.append(looks, ABSENT)[cover.argmax(0)], found).astype(np.int64)
-
-
 def _match(rng: np.random.Generator, shown: Shown) -> Question:
     there = [NAMES.index(shape.name) for shape in shown.shapes]
     present = bool(rng.random() < 0.5)
@@ -221,38 +198,9 @@ def _relative(rng: np.random.Generator, shapes: tuple[Shape, ...], kind: str) ->
     if len(shapes) < 2:
         return None
     attribute = ATTRIBUTES[int(rng.integers(3))]
-    ask = _found(rng, shapes, kind, attribute)
+    ask = drawn_ask(rng, shapes, kind, attribute, SETTINGS)
     if ask is None:
         return None
     posed = pose(Scene(shapes, CANVAS), ask, "", SETTINGS, "")
     answer = posed.answer.capitalize() if kind == "whether" else posed.answer
     return Question(posed.stem, answer, kind)
-
-
-def _found(
-    rng: np.random.Generator, shapes: tuple[Shape, ...], kind: str, attribute: str
-) -> Ask | None:
-    margin, ratio = SETTINGS.margin, SETTINGS.ratio
-    if kind == "side":
-        side = SIDES[int(rng.integers(4))]
-        subject = extreme(shapes, side, margin)
-        return None if subject is None else Ask(kind, attribute, side, subject)
-    names = [
-        {"color": shape.colour, "shape": shape.shape, "shape_color": shape.name}[attribute]
-        for shape in shapes
-    ]
-    clear = [n for n, name in enumerate(names) if names.count(name) == 1]
-    if not clear:
-        return None
-    way = RELATIONS[int(rng.integers(4))]
-    reference = int(rng.choice(clear))
-    if kind == "which":
-        subject = only_one(shapes, reference, way, margin, ratio)
-        return None if subject is None else Ask(kind, attribute, way, subject, reference)
-    subject = int(rng.choice(clear))
-    holds = bool(rng.random() < 0.5)
-    if subject == reference or not relates(
-        shapes[subject], shapes[reference], way if holds else OPPOSITE[way], margin, ratio
-    ):
-        return None
-    return Ask(kind, attribute, way, subject, reference)

@@ -7,6 +7,7 @@ can be asked of each. None of the benchmark's own pictures is among them, whatev
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -69,14 +70,17 @@ def sample_shape_scene(rng: np.random.Generator, size: int = 96, patch: int = 16
     texture = str(rng.integers(1 << 40)) if rng.random() < 0.2 else None
     scene = Scene(tuple(shapes), CANVAS, texture=texture)
     small = draw(scene).resize((size, size), resample=3)  # bicubic, as the processor does
-    return ShapeScene(np.asarray(small), scene, _under(shapes, looks, size, patch))
+    return ShapeScene(np.asarray(small), scene, under(shapes, looks, size // patch))
 
 
-def _under(shapes: list[Shape], looks: np.ndarray, size: int, patch: int) -> np.ndarray:
-    """What each patch shows: one shape that covers a quarter of it and twice any other's share."""
-    grid = size // patch
+def under(shapes: Sequence[Shape], looks: np.ndarray, grid: int) -> np.ndarray:
+    """What each of grid x grid patches shows, (grid, grid) int64.
+
+    One of ``looks`` where its shape covers a quarter of the patch and twice any other's share, else
+    IGNORE, or ABSENT where there is nothing.
+    """
     edges = np.arange(grid + 1) * (CANVAS / grid)
-    cover = np.zeros((len(shapes), grid, grid))
+    cover = np.zeros((len(shapes) + 1, grid, grid))  # the last is nobody's
     for n, shape in enumerate(shapes):
         left, top, right, bottom = shape.box
         across = np.clip(np.minimum(edges[1:], right) - np.maximum(edges[:-1], left), 0, None)
@@ -85,7 +89,7 @@ def _under(shapes: list[Shape], looks: np.ndarray, size: int, patch: int) -> np.
     order = np.sort(cover, axis=0)
     clear = (order[-1] >= 0.25) & (order[-1] >= 2 * order[-2])
     found = np.where(order[-1] > 0.03, IGNORE, ABSENT)
-    return np.where(clear, looks[cover.argmax(0)], found).astype(np.int64)
+    return np.where(clear, np.append(looks, ABSENT)[cover.argmax(0)], found).astype(np.int64)
 
 
 def ask_of_shapes(rng: np.random.Generator, shown: ShapeScene, count: int) -> list[Question]:
@@ -110,7 +114,7 @@ def _matched(rng: np.random.Generator, shown: ShapeScene) -> Question:
 def _asked(rng: np.random.Generator, scene: Scene) -> Question | None:
     kind = ("side", "which", "whether")[int(rng.choice(3, p=(0.22, 0.42, 0.36)))]
     attribute = ATTRIBUTES[int(rng.integers(3))]
-    ask = _found(rng, scene.shapes, kind, attribute)
+    ask = drawn_ask(rng, scene.shapes, kind, attribute)
     if ask is None:
         return None
     # The options' order is drawn from this text.
@@ -128,11 +132,15 @@ def _asked(rng: np.random.Generator, scene: Scene) -> Question | None:
     return Question(text, answer, ask.category)
 
 
-def _found(
-    rng: np.random.Generator, shapes: tuple[Shape, ...], kind: str, attribute: str
+def drawn_ask(
+    rng: np.random.Generator,
+    shapes: Sequence[Shape],
+    kind: str,
+    attribute: str,
+    settings: Settings = SETTINGS,
 ) -> Ask | None:
     """A question of this kind; None if the one that was drawn cannot be asked."""
-    margin, ratio = SETTINGS.margin, SETTINGS.ratio
+    margin, ratio = settings.margin, settings.ratio
     if kind == "side":
         side = SIDES[int(rng.integers(4))]
         subject = extreme(shapes, side, margin)
