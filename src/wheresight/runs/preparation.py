@@ -7,26 +7,24 @@ started afresh, never forked: the parent has threads, and may have an accelerato
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import shutil
 import signal
-import sys
 import tempfile
 import threading
-import types
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from dataclasses import asdict
+from multiprocessing import parent_process
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from wheresight.errors import RunError
 from wheresight.probes.grid import GridProbe, GridSettings
 from wheresight.runs.request import GridRequest, reopen_grid
+from wheresight.runs.worker_pool import WorkerPool
 from wheresight.stimuli.items import Item
 
 if TYPE_CHECKING:
@@ -129,7 +127,7 @@ class Ahead:
 
     def close(self) -> None:
         """See Preparation."""
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        self._pool.close()
         shutil.rmtree(self._folder, ignore_errors=True)
 
     # ---- jobs -------------------------------------------------------------------------------
@@ -154,21 +152,12 @@ class Ahead:
 
     def _submitted(self, job: Job) -> Future[str]:
         shard, start, stop = job
-        items = tuple(self._shards[shard])
-        with _without_main():
-            try:
-                return self._pool.submit(_do, items, start, stop)
-            except (BrokenProcessPool, OSError, ValueError) as error:
-                # A job that is given just when a process has died may want to start another, and
-                # then finds the pool's pipes closed.
-                broken: Future[str] = Future()
-                broken.set_exception(BrokenProcessPool(str(error)))
-                return broken
+        return self._pool.submit(_do, tuple(self._shards[shard]), start, stop)
 
     def _result(self, job: Job) -> str:
         while True:
             try:
-                path = self._waiting[job].result()
+                path = self._pool.result(self._waiting[job])
             except BrokenProcessPool:
                 self._restart()
             except OSError as error:
@@ -183,7 +172,7 @@ class Ahead:
     def _restart(self) -> None:
         """Start the processes again, and give them all that has no result."""
         self._deaths += 1
-        self._pool.shutdown(wait=True)
+        self._pool.kill()
         if self._deaths > _RESTARTS:
             raise RunError(
                 f"Processes that prepare pictures died {self._deaths} times without finishing "
@@ -203,15 +192,9 @@ class Ahead:
                 Path(future.result()).unlink(missing_ok=True)
         self._waiting.clear()
 
-    def _started(self) -> ProcessPoolExecutor:
-        pool = ProcessPoolExecutor(
-            self._processes,
-            mp_context=multiprocessing.get_context("spawn"),
-            initializer=_open,
-            initargs=self._told,
-        )
-        with _without_main():
-            pool.submit(os.getpid)  # so that they open their things while the model is loaded
+    def _started(self) -> WorkerPool:
+        pool = WorkerPool(self._processes, _open, self._told)
+        pool.submit(os.getpid)  # so that they open their things while the model is loaded
         return pool
 
 
@@ -244,7 +227,7 @@ def _open(request: dict[str, Any], settings: dict[str, Any], folder: str) -> Non
     """Open the pairs and the processor; no weights are read."""
     global _opened
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent tells when it is over
-    parent = multiprocessing.parent_process()
+    parent = parent_process()
     assert parent is not None
     threading.Thread(target=_end_with, args=(parent, folder), daemon=True).start()
     try:
@@ -305,14 +288,3 @@ def _read(path: Path) -> Preprocessed:
 
 def _has_result(future: Future[str]) -> bool:
     return future.done() and not future.cancelled() and future.exception() is None
-
-
-@contextmanager
-def _without_main() -> Iterator[None]:
-    """Start processes that do not run the caller's script again; they need nothing of it."""
-    main = sys.modules["__main__"]
-    sys.modules["__main__"] = types.ModuleType("__main__")
-    try:
-        yield
-    finally:
-        sys.modules["__main__"] = main

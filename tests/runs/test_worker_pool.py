@@ -1,0 +1,99 @@
+"""Processes that may be killed at any moment: never a result that does not come."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import threading
+import time
+from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
+
+import psutil
+import pytest
+
+from wheresight.runs.worker_pool import WorkerPool
+
+
+def nothing() -> None:
+    """What a process does first."""
+
+
+def children() -> list[psutil.Process]:
+    return [
+        child
+        for child in psutil.Process().children()
+        if child.status() != psutil.STATUS_ZOMBIE and "spawn_main" in " ".join(child.cmdline())
+    ]
+
+
+@pytest.fixture
+def pool() -> WorkerPool:
+    return WorkerPool(2, nothing, ())
+
+
+def test_results_and_errors_of_jobs_come_back(pool: WorkerPool) -> None:
+    futures = [pool.submit(divmod, 17, n) for n in (5, 0, 3)]
+    assert pool.result(futures[0]) == (3, 2) and pool.result(futures[2]) == (5, 2)
+    with pytest.raises(ZeroDivisionError):
+        pool.result(futures[1])
+    pool.close()
+    assert not children()
+
+
+def test_a_death_that_the_executor_has_not_seen_is_noticed(pool: WorkerPool) -> None:
+    pool.result(pool.submit(os.getpid))
+    for child in children():
+        child.kill()
+    begun = time.monotonic()
+    with pytest.raises(BrokenProcessPool):
+        pool.result(Future())  # a job that was added when the executor had given up
+    assert time.monotonic() - begun < 10
+    pool.kill()
+
+
+def test_a_process_started_while_the_executor_gives_up_is_ended(pool: WorkerPool) -> None:
+    pool.result(pool.submit(os.getpid))
+    executor = pool._executor
+    late = pool._context.Process(target=time.sleep, args=(600,))
+    late.start()  # as `submit` does when the executor's thread has ended all that it knew
+    os.kill(next(iter(executor._processes)), signal.SIGKILL)
+    with pytest.raises(BrokenProcessPool):
+        pool.result(pool.submit(time.sleep, 600))
+    pool.kill()
+    assert not children()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_killed_at_random_moments(seed: int) -> None:
+    draws, stop = random.Random(seed), threading.Event()
+
+    def kill() -> None:
+        while not stop.wait(draws.uniform(0, 0.25)):
+            for child in children()[: draws.randint(1, 2)]:
+                child.kill()
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    done = broken = 0
+    try:
+        for _ in range(8):
+            pool = WorkerPool(2, nothing, ())
+            futures = []
+            for _ in range(6):
+                futures.append(pool.submit(time.sleep, 0.01))
+                time.sleep(draws.uniform(0, 0.05))
+            for future in futures:
+                try:
+                    pool.result(future)
+                except BrokenProcessPool:
+                    broken += 1
+                else:
+                    done += 1
+            pool.kill()
+    finally:
+        stop.set()
+        killer.join()
+    assert done + broken == 48 and broken
+    assert not children()
