@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from wheresight.errors import ModelError
-from wheresight.lvlm.prompts import adds_special_tokens, chat_prompt
+from wheresight.lvlm.prompts import adds_special_tokens, chat_prompt, refuse_placeholder
 
 if TYPE_CHECKING:
     import torch
@@ -115,11 +114,7 @@ class Preprocessor:
     def _refuse_placeholders(self, queries: Sequence[Query]) -> None:
         placeholder = self.tokenizer.convert_ids_to_tokens(self.image_id)
         for question in (text for query in queries for text in query.questions):
-            if placeholder in question:
-                raise ModelError(
-                    f"The question {question!r} contains {placeholder!r}, the model's own image "
-                    "placeholder, and would be taken for a picture. Change the caption or question."
-                )
+            refuse_placeholder(question, placeholder)
 
     def _other_ends(
         self, queries: Sequence[Query], cuts: Mapping[str, Cut | None], firsts: Sequence[Tokens]

@@ -57,14 +57,13 @@ def system_turn(scorer: Scorer, text: str, question: str, row: Sequence[int]) ->
         question: any question.
         row: the tokens of a prompt with this question.
     """
-    from jinja2 import TemplateError
-
+    from wheresight.errors import ModelError
     from wheresight.lvlm.prompts import chat_prompt
 
     processor: Any = scorer.lvlm.processor
     try:
         written = [chat_prompt(processor, question, system=s) for s in ("", text)]
-    except (TemplateError, TypeError):
+    except ModelError:
         return None
     without, given = (scorer.tokenizer(prompt)["input_ids"] for prompt in written)
     if text not in written[1] or len(given) <= len(without):

@@ -256,3 +256,13 @@ def test_an_adapter_brings_what_it_was_trained_under(tmp_path: Path) -> None:
     texts = [one.text for one in own.generate_until(chat(asked, max_new_tokens=4))]
     assert texts == [a.text for a in scorer.generate(encoded, "bapa", max_new_tokens=4)]
     assert model(adapter=tmp_path / "adapter", intervention="none").spec == "none"
+
+
+def test_a_system_prompt_that_the_template_leaves_out_is_refused() -> None:
+    own = model(system_prompt="Be brief.")
+    own.prompts.processor = copy.deepcopy(own.prompts.processor)
+    own.prompts.processor.chat_template = (
+        "{% for m in messages if m['role'] == 'user' %}" + IN_ORDER.split("%}", 1)[1]
+    )
+    with pytest.raises(ModelError, match="leaves out the text 'Be brief.'"):
+        own.prompts.of_context("What is this?", [scene(0)])

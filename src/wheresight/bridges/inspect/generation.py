@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
-from jinja2 import TemplateError
 from transformers import (
     LogitsProcessor,
     LogitsProcessorList,
@@ -29,13 +28,12 @@ from transformers.generation import (
 )
 
 from wheresight.bridges.inspect.conversation import Conversation
-from wheresight.errors import ModelError
 from wheresight.interventions.base import Intervention
 from wheresight.lvlm.batching import half
 from wheresight.lvlm.intervene import intervene
 from wheresight.lvlm.left_padding import left_padded, pad_id
 from wheresight.lvlm.memory import release
-from wheresight.lvlm.prompts import adds_special_tokens
+from wheresight.lvlm.prompts import adds_special_tokens, refuse_placeholder, render_turns
 from wheresight.lvlm.wrapper import LVLM
 
 
@@ -141,27 +139,8 @@ class Generator:
                 render these turns, or leaves out a text.
         """
         for text in said.texts:
-            if self._placeholder in text:
-                raise ModelError(
-                    f"The text {text[:200]!r} contains {self._placeholder!r}, the model's own "
-                    "image placeholder, and would be taken for a picture. Change the text."
-                )
-        try:
-            rendered = self.processor.apply_chat_template(
-                [dict(turn) for turn in said.turns], add_generation_prompt=True, tokenize=False
-            )
-        except (TemplateError, ValueError, TypeError, KeyError) as error:
-            roles = ", ".join(turn["role"] for turn in said.turns)
-            raise ModelError(
-                f"The chat template of {self.lvlm.name!r} cannot render turns of {roles}: {error}"
-            ) from None
-        lost = next((text for text in said.texts if text.strip() not in rendered), None)
-        if lost is not None:
-            raise ModelError(
-                f"The chat template of {self.lvlm.name!r} leaves out the text {lost[:200]!r}, so "
-                "the model would not see it. Put it into the user's message."
-            )
-        return str(rendered)
+            refuse_placeholder(text, self._placeholder)
+        return render_turns(self.processor, [dict(turn) for turn in said.turns])
 
     def __call__(self, prompts: Sequence[Prompt], how: How) -> list[Generated]:
         """Answer prompts that have equally many pictures, in order.

@@ -9,7 +9,7 @@ from typing import Any
 from PIL import Image
 
 from wheresight.errors import ModelError
-from wheresight.lvlm.prompts import adds_special_tokens
+from wheresight.lvlm.prompts import adds_special_tokens, refuse_placeholder, render_turns
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +62,8 @@ class Prompts:
             turn: list[dict[str, str]] = []
             for part in parts:
                 if part["type"] == "text":
-                    turn.append({"type": "text", "text": self._checked(part["text"])})
+                    refuse_placeholder(part["text"], self.placeholder)
+                    turn.append({"type": "text", "text": part["text"]})
                 else:
                     images.append(_opened(part))
                     turn.append({"type": "image"})
@@ -70,17 +71,8 @@ class Prompts:
         if self.system:
             content = [{"type": "text", "text": self.system}]
             turns.insert(0, {"role": "system", "content": content})
-        text = self.processor.apply_chat_template(turns, add_generation_prompt=True, tokenize=False)
-        return Prompt(str(text), tuple(images), adds_special_tokens(self.processor, str(text)))
-
-    def _checked(self, text: str) -> str:
-        if self.placeholder in text:
-            raise ModelError(
-                f"A question holds {self.placeholder!r}, the model's own image placeholder, and "
-                f"would be taken for a picture: {text[:80]!r}. Use a task whose doc_to_messages "
-                "puts its pictures among the words."
-            )
-        return text
+        text = render_turns(self.processor, turns)
+        return Prompt(text, tuple(images), adds_special_tokens(self.processor, text))
 
 
 def _flat(visuals: Any) -> list[Any]:
