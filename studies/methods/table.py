@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from pathlib import Path
 
-from wheresight.report.numerals import interval, written
-from wheresight.runs.results import Estimate, Results
+from wheresight.runs.results import Results
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from markdown_numbers import number, put
 
 PAGE = Path(__file__).with_name("README.md")
 CROSSED = [("none", "mask:bidirectional"), ("bapa", "bapa+mask:bidirectional")]
-
-
-def number(estimate: Estimate, unit: str, *, signed: bool = False) -> str:
-    """A number with its interval; a difference is bold where the interval leaves 0.0 out."""
-    text = f"{written(estimate.value, unit, signed=signed)} ({interval(estimate, unit)})"
-    if not signed:
-        return text
-    low, high = estimate.low, estimate.high
-    clear = low is not None and high is not None and (low >= 5e-4 or high <= -5e-4)
-    return f"**{text}**" if clear else text
 
 
 def tables(results: Results) -> dict[str, str]:
@@ -64,12 +55,7 @@ def tables(results: Results) -> dict[str, str]:
 
 def main(run: str) -> None:
     results = Results.model_validate_json((Path(run) / "results.json").read_bytes())
-    page = PAGE.read_text()
-    for heading, table in tables(results).items():
-        pattern = rf"(?<=\n## {re.escape(heading)}\n\n)(\|.*\n)+"
-        page, count = re.subn(pattern, lambda _, text=table: text + "\n", page)
-        assert count == 1, heading
-    PAGE.write_text(page)
+    put(PAGE, tables(results))
 
 
 if __name__ == "__main__":

@@ -10,24 +10,21 @@ DIR/evaluation.html, figures/  the same for people; both are made from the recor
 
 from __future__ import annotations
 
-import json
 import shlex
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from PIL import Image
-
 from wheresight.errors import RunError
 from wheresight.interventions.host import refuse_unhosted
-from wheresight.interventions.spec import canonical, parse, to_json
-from wheresight.probes.evaluate import Evaluated, evaluate, shards
+from wheresight.interventions.spec import canonical, parse
+from wheresight.probes.evaluate import Evaluated, evaluate
 from wheresight.runs import evaluation_records
 from wheresight.runs.adapter import say_adapter
 from wheresight.runs.evaluation import summarise
 from wheresight.runs.evaluation_batch import BatchSize, check_batch_size, noted, settle
 from wheresight.runs.evaluation_results import FILE_NAME, Evaluation, written
-from wheresight.runs.hashed_records import find_whole
+from wheresight.runs.evaluation_units import Few, Shard, check_pictures, missing, plan
 from wheresight.runs.manifest import ManifestFile
 from wheresight.runs.places import Place, open_place
 from wheresight.runs.progress import Progress, Silent
@@ -35,7 +32,7 @@ from wheresight.runs.results import Bootstrap, Environment
 from wheresight.runs.store import content_name
 from wheresight.runs.summarise import METHOD, check_bootstrap
 from wheresight.skeletons import CAUTION, is_skeleton
-from wheresight.stimuli.benchmarks import Benchmark, Controlled, Question, open_benchmark
+from wheresight.stimuli.benchmarks import Benchmark, Controlled, open_benchmark
 
 if TYPE_CHECKING:
     from wheresight.lvlm.loading import ModelCard
@@ -82,40 +79,6 @@ class EvaluateRequest:
 Load = Callable[[EvaluateRequest, "ModelCard", Progress], tuple["Scorer", dict[str, Any]]]
 
 
-@dataclass(frozen=True)
-class _Unit:
-    """Some questions of one benchmark under one intervention."""
-
-    name: str
-    spec: str
-    count: int
-
-
-@dataclass(frozen=True)
-class _Shard:
-    """Some questions of a benchmark with the units that are made of them."""
-
-    benchmark: Benchmark
-    control: str
-    questions: tuple[Question, ...]
-    units: tuple[_Unit, ...]
-
-
-class _Few:
-    """Some questions of a benchmark."""
-
-    def __init__(self, shard: _Shard) -> None:
-        self.name = shard.benchmark.name
-        self.fingerprint = shard.benchmark.fingerprint
-        self._shard = shard
-
-    def questions(self) -> Sequence[Question]:
-        return self._shard.questions
-
-    def picture(self, question: Question) -> Image.Image:
-        return self._shard.benchmark.picture(question)
-
-
 def run_evaluate(
     request: EvaluateRequest,
     *,
@@ -158,26 +121,26 @@ def run_evaluate(
         "letters": request.letters,
         "max_new_tokens": request.max_new_tokens,
     }
-    planned: list[_Shard] = []
+    planned: list[Shard] = []
     opened: dict[str, Benchmark] = {}
     for given in dict.fromkeys(request.benchmarks):
         progress.say(f"Opening the benchmark {given}")
         whole = open_benchmark(fitted(given, card.picture_size))
         opened[whole.name] = whole
-        planned += list(_plan(whole, "", specs, settings))
+        planned += list(plan(whole, "", specs, settings))
         if request.blind:
-            planned += list(_plan(Controlled(whole, "blank"), "blank", specs[:1], settings))
+            planned += list(plan(Controlled(whole, "blank"), "blank", specs[:1], settings))
     said = shlex.join(command) if command else repr(request)
     with place.hold(content_name({"evaluate": said}), "0") as alone:
         if alone:
             place.clear()
         environment = MANIFEST.environment(place)
-        todo = _todo(place, planned)
+        todo = missing(place, planned)
         if todo:
-            _check_pictures(todo, progress)
+            check_pictures(todo, progress)
             scorer, loaded = (load or load_scorer)(request, card, progress)
             if request.batch_size == "auto":
-                few, tried = _Few(todo[0]), [unit.spec for unit in todo[0].units]
+                few, tried = Few(todo[0]), [unit.spec for unit in todo[0].units]
                 settle(
                     scorer,
                     few,
@@ -347,46 +310,6 @@ def _check(request: EvaluateRequest) -> None:
         )
 
 
-def _plan(
-    benchmark: Benchmark, control: str, specs: Sequence[str], settings: Mapping[str, Any]
-) -> Iterator[_Shard]:
-    for questions in shards(benchmark.questions()):
-        units = []
-        for spec in specs:
-            decides = {
-                "schema": evaluation_records.SCHEMA,
-                "settings": dict(settings),
-                "benchmark": benchmark.name,
-                "fingerprint": benchmark.fingerprint,
-                "control": control,
-                "questions": [q.id for q in questions],
-                "intervention": json.dumps(to_json(spec), sort_keys=True),
-            }
-            units.append(_Unit(content_name(decides), spec, len(questions)))
-        yield _Shard(benchmark, control, tuple(questions), tuple(units))
-
-
-def _todo(place: Place, planned: Sequence[_Shard]) -> list[_Shard]:
-    found = []
-    for shard in planned:
-        units = tuple(unit for unit in shard.units if find_whole(place, unit.name) is None)
-        if units:
-            found.append(_Shard(shard.benchmark, shard.control, shard.questions, units))
-    return found
-
-
-def _check_pictures(todo: Sequence[_Shard], progress: Progress) -> None:
-    """Look at every picture once, so that a bad one is found before a model loads."""
-    progress.say("Looking at the pictures")
-    seen: set[tuple[str, str]] = set()
-    for shard in todo:
-        for question in shard.questions:
-            name = (shard.benchmark.name, question.picture)
-            if name not in seen:
-                seen.add(name)
-                shard.benchmark.picture(question)
-
-
 def load_scorer(
     request: EvaluateRequest, card: ModelCard, progress: Progress
 ) -> tuple[Scorer, dict[str, Any]]:
@@ -414,8 +337,8 @@ def load_scorer(
 def _measure(
     place: Place,
     scorer: Scorer,
-    planned: Sequence[_Shard],
-    todo: Sequence[_Shard],
+    planned: Sequence[Shard],
+    todo: Sequence[Shard],
     request: EvaluateRequest,
     progress: Progress,
 ) -> None:
@@ -425,7 +348,7 @@ def _measure(
         for shard in todo:
             found = evaluate(
                 scorer,
-                _Few(shard),
+                Few(shard),
                 [unit.spec for unit in shard.units],
                 letters=request.letters,
                 max_new_tokens=request.max_new_tokens,
