@@ -3,39 +3,58 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
 from PIL import Image
 
-from wheresight.pocket import model_folder
+from wheresight.lvlm.loading import resolve
+from wheresight.pocket import NAMES, model_folder
 from wheresight.pocket.card import render_card
 from wheresight.pocket.emoji import decode, read_rows
-from wheresight.pocket.evaluate import evaluate_grids, evaluate_tasks, load_pocket
+from wheresight.pocket.evaluate import bars, evaluate_grids, evaluate_tasks, load_pocket
 from wheresight.pocket.export import MOST_BYTES
 from wheresight.pocket.language import PAPER, SHORT_MATCH
-from wheresight.pocket.recipe import Recipe
+from wheresight.pocket.recipe import preset
+
+CLASSES = {"pocket": "Llava", "pocket-gemma": "Gemma3"}
+
+
+@pytest.fixture(scope="module", params=list(NAMES))
+def folder(request):
+    assert resolve(request.param) == str(model_folder(request.param))
+    return model_folder(request.param)
 
 
 @pytest.fixture(scope="module")
-def pocket(things):
-    return load_pocket(model_folder(), things)
+def pocket(folder, things):
+    return load_pocket(folder, things)
 
 
-def test_the_weights_fit_and_the_defaults_are_their_recipe():
-    assert sum(path.stat().st_size for path in model_folder().glob("*.safetensors")) <= MOST_BYTES
-    training = json.loads((model_folder() / "training.json").read_text())
-    assert training["recipe"] == Recipe().to_dict()
-    assert (model_folder() / "README.md").read_text() == render_card(training)
+def test_the_weights_fit_and_the_defaults_are_their_recipe(folder):
+    assert sum(path.stat().st_size for path in folder.glob("*.safetensors")) <= MOST_BYTES
+    training = json.loads((folder / "training.json").read_text())
+    recipe = training["recipe"]
+    family = preset("full", architecture=recipe["architecture"])
+    assert recipe == replace(family, threads=recipe["threads"]).to_dict()
+    assert (folder / "README.md").read_text() == render_card(training)
 
 
-def test_stock_classes_in_float32(pocket):
-    assert type(pocket.model).__name__ == "LlavaForConditionalGeneration"
-    assert type(pocket.processor).__name__ == "LlavaProcessor"
+def test_every_bar_was_met_when_it_was_measured(folder):
+    measured = json.loads((folder / "training.json").read_text())["evaluation"]
+    assert measured["bars"] == bars(measured)
+    assert all(bar["met"] for bar in measured["bars"].values())
+
+
+def test_stock_classes_in_float32(folder, pocket):
+    name = CLASSES[next(name for name in NAMES if model_folder(name) == folder)]
+    assert type(pocket.model).__name__ == f"{name}ForConditionalGeneration"
+    assert type(pocket.processor).__name__ == f"{name}Processor"
     assert pocket.model.dtype == torch.float32
     from transformers import AutoModelForImageTextToText
 
-    assert AutoModelForImageTextToText.from_pretrained(model_folder()).dtype == torch.float32
+    assert AutoModelForImageTextToText.from_pretrained(folder).dtype == torch.float32
 
 
 def test_it_generates_a_name_and_a_yes(pocket):

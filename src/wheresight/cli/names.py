@@ -18,10 +18,11 @@ def complete_intervention(incomplete: str) -> list[str]:
 
 
 def complete_model(incomplete: str) -> list[str]:
-    """The pocket model and skeletons; hub ids are not known here."""
+    """The pocket models and skeletons; hub ids are not known here."""
+    from wheresight.pocket import NAMES
     from wheresight.skeletons import names
 
-    return _starting(["pocket", *names()], incomplete)
+    return _starting([*NAMES, *names()], incomplete)
 
 
 def complete_benchmark(incomplete: str) -> list[str]:

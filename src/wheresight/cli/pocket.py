@@ -110,9 +110,9 @@ def train(
 
 @app.command()
 def evaluate(
-    folder: Annotated[
-        Path | None, typer.Argument(help="Folder of a pocket model; default: the shipped one.")
-    ] = None,
+    model: Annotated[
+        str, typer.Argument(help="pocket, pocket-gemma, or a folder of such a model.")
+    ] = "pocket",
     grids: Annotated[int, typer.Option("--grids", min=1, help="3x3 grids.")] = 300,
     scenes: Annotated[int, typer.Option("--scenes", min=1, help="Natural scenes.")] = 600,
     seed: Annotated[int, typer.Option("--seed", help="Seed of grids and scenes.")] = 7,
@@ -123,12 +123,11 @@ def evaluate(
 
     from rich.console import Console
 
-    from wheresight.pocket import model_folder
     from wheresight.pocket.evaluate import evaluate_folder
 
     console = Console(stderr=True)
     result = evaluate_folder(
-        folder or model_folder(), grids, scenes, seed, progress=lambda text: console.print(text)
+        _folder(model), grids, scenes, seed, progress=lambda text: console.print(text)
     )
     if as_json:
         typer.echo(json.dumps(result, indent=1))
@@ -168,18 +167,23 @@ def data(
 
 @app.command()
 def card(
-    folder: Annotated[
-        Path | None, typer.Argument(help="Folder of a pocket model; default: the shipped one.")
-    ] = None,
+    model: Annotated[
+        str, typer.Argument(help="pocket, pocket-gemma, or a folder of such a model.")
+    ] = "pocket",
 ) -> None:
     """Print the model card."""
     from wheresight.errors import ModelError
-    from wheresight.pocket import model_folder
 
-    path = (folder or model_folder()) / "README.md"
+    path = _folder(model) / "README.md"
     if not path.is_file():
         raise ModelError(f"There is no model card at {path}. Give the folder of a pocket model.")
     typer.echo(path.read_text(encoding="utf-8"))
+
+
+def _folder(model: str) -> Path:
+    from wheresight.pocket import NAMES, model_folder
+
+    return model_folder(model) if model in NAMES else Path(model)
 
 
 def _table(evaluation: dict[str, Any]) -> Any:

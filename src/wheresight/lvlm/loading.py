@@ -25,7 +25,10 @@ if TYPE_CHECKING:
     from wheresight.lvlm.wrapper import LVLM
 
 # Names of models that come with the package: each function returns the model's folder.
-NAMED_MODELS = {"pocket": "wheresight.pocket:model_folder"}
+NAMED_MODELS = {
+    "pocket": "wheresight.pocket:model_folder",
+    "pocket-gemma": "wheresight.pocket:gemma_folder",
+}
 DTYPES = ("float32", "bfloat16", "float16", "float64")
 ATTENTIONS = ("sdpa", "eager", "flash_attention_2")
 # Files of a model that decide its answers; notes and cards beside them do not.

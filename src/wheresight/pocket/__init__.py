@@ -1,4 +1,4 @@
-"""The pocket LVLM: a small LLaVA trained from scratch here, and the emoji that it knows.
+"""The pocket LVLMs: small models of stock classes trained from scratch here, and their emoji.
 
 Importing this package is cheap; torch is imported only by the modules that train or evaluate.
 """
@@ -7,14 +7,25 @@ from __future__ import annotations
 
 from pathlib import Path
 
-__all__ = ["emoji_file", "model_folder"]
+__all__ = ["NAMES", "emoji_file", "gemma_folder", "model_folder"]
 
 _HERE = Path(__file__).resolve().parent
+# Names of the shipped models, and where each lies.
+NAMES = {"pocket": "model", "pocket-gemma": "model_gemma"}
 
 
-def model_folder() -> Path:
-    """Folder of the shipped model: config, safetensors, tokenizer, processor and card."""
-    return _HERE / "model"
+def model_folder(name: str = "pocket") -> Path:
+    """Folder of a shipped model: config, safetensors, tokenizer, processor and card.
+
+    Args:
+        name: one of NAMES.
+    """
+    return _HERE / NAMES[name]
+
+
+def gemma_folder() -> Path:
+    """Folder of ``pocket-gemma``."""
+    return model_folder("pocket-gemma")
 
 
 def emoji_file() -> Path:

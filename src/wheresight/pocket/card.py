@@ -10,7 +10,7 @@ _HEAD = """---
 license: apache-2.0
 library_name: transformers
 pipeline_tag: image-text-to-text
-tags: [llava, emoji, tiny, interpretability]
+tags: [{kind}, emoji, tiny, interpretability]
 ---
 
 # The pocket LVLM
@@ -52,12 +52,14 @@ def render_card(training: dict[str, Any]) -> str:
     from wheresight.pocket.shape_scenes import NAMES
 
     names = training["names"]
+    kind = training["recipe"].get("architecture", "llava")
     text = _HEAD.format(
+        kind=kind,
         names=names["all"],
         emoji=names["emoji"],
         shapes=names["all"] - names["emoji"],
         matches=len(MATCHES),
-        about=architecture(training["recipe"].get("architecture", "llava")).about,
+        about=architecture(kind).about,
         drawn=len(NAMES),
     )
     text += _recipe(training) + _curves(training)
@@ -70,13 +72,15 @@ def render_card(training: dict[str, Any]) -> str:
 
 def _recipe(training: dict[str, Any]) -> str:
     recipe, parts, seconds = training["recipe"], training["parameters"], training["seconds"]
+    kind = recipe.get("architecture", "llava")
+    option = "" if kind == "llava" else f" --architecture {kind}"
     return f"""## Recipe
 
 {parts["all"] / 1e6:.1f} M parameters (tower {parts["tower"] / 1e6:.1f}, projector
 {parts["projector"] / 1e6:.2f}, decoder {parts["decoder"] / 1e6:.1f}); {recipe["image_size"]} px
 pictures, {(recipe["image_size"] // recipe["patch_size"]) ** 2} image tokens; seed {recipe["seed"]}.
-`wheresight pocket train` follows this recipe; it took {seconds["all"] / 60:.0f} minutes on
-{recipe["threads"]} cores (tower {seconds["tower"] / 60:.0f}, decoder
+`wheresight pocket train{option}` follows this recipe; it took {seconds["all"] / 60:.0f} minutes on
+{recipe["threads"]} core{"s" * (recipe["threads"] > 1)} (tower {seconds["tower"] / 60:.0f}, decoder
 {seconds["decoder"] / 60:.0f}, shapes {seconds.get("shapes", 0) / 60:.0f}). Every number is in
 `training.json`.
 
