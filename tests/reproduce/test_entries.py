@@ -154,7 +154,7 @@ def test_2ds_overall_is_the_mean_of_its_categories() -> None:
 
 
 def test_shares_of_attention_add_up() -> None:
-    for one in ALL["awareness/cmb"].published.rows:  # type: ignore[union-attr]
+    for one in ALL["awareness/figure7"].published.rows:  # type: ignore[union-attr]
         assert sum(one.values[:3]) == pytest.approx(100, abs=0.11)  # type: ignore[arg-type]
 
 
