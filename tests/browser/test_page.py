@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from wheresight.stimuli.benchmarks import open_benchmark
+
 expect = pytest.importorskip("playwright.sync_api").expect  # waits, where an event comes late
 
 Open = Callable[..., Any]
@@ -118,7 +120,7 @@ def test_a_sample_shows_its_composites_margins_and_attention(
 
 def test_pointing_at_a_place_and_arrow_keys_tell_its_numbers(opened: Open, address: str):
     page = opened(address)
-    region = page.locator("[data-map]").first
+    region = page.locator("[data-map]:has(td)").first
     tip = page.locator("#tip")
     assert tip.is_hidden()
     cell = region.locator("td[data-tip]").nth(4)
@@ -135,6 +137,138 @@ def test_pointing_at_a_place_and_arrow_keys_tell_its_numbers(opened: Open, addre
     page.keyboard.press("ArrowDown")
     page.locator(".pointed[data-tip^='row 2']").wait_for()
     assert tip.is_visible()
+
+
+def point_at(page: Any, spots: Any, number: int) -> list[str]:
+    """Point at a shape that has no size but its stroke's; return what the page says then."""
+    x, y = spots.nth(number).evaluate(
+        """(one) => {
+            one.scrollIntoView({block: "center", behavior: "instant"});
+            const box = one.getBoundingClientRect();
+            return [box.x + box.width / 2, box.y + box.height / 2];
+        }"""
+    )
+    page.mouse.move(1, 1)
+    page.mouse.move(x, y)
+    expect(page.locator("#tip")).to_be_visible()
+    text: list[str] = page.locator("#tip > *").all_text_contents()
+    return text
+
+
+@pytest.mark.parametrize(("width", "shown"), [(1100, "wide"), (400, "narrow")])
+def test_pointing_at_the_plane_tells_robustness_and_awareness(
+    opened: Open, address: str, study: Path, width: int, shown: str
+) -> None:
+    page = opened(address, width=width)
+    probe = json.loads((study / "moved" / "results.json").read_text())
+    asked = json.loads((study / "asked" / "evaluation.json").read_text())
+    answers = asked["benchmarks"][0]["interventions"]
+    spots = page.locator(f".plane .{shown} .spot")
+    said = [text for n in range(spots.count()) for text in point_at(page, spots, n)]
+    count = f"{probe['counts']['items']} items across, {asked['benchmarks'][0]['questions']} "
+    for one, other in zip(probe["interventions"], answers, strict=True):
+        name = one["intervention"]
+        robust = one["overall"]["agreement"]["strict_accuracy"]["value"]
+        aware = other["readers"][0]["chance_corrected"]["value"]
+        own = said[said.index(name) :]
+        assert own[1].startswith(f"Right at every place: {percent(robust)}% (")
+        line = next(text for text in own if text.startswith("Knows where: "))
+        assert line.startswith(f"Knows where: {percent(aware)}% (")
+        assert next(text for text in own if " across, " in text).startswith(count)
+    assert "minus none: " in " ".join(said)
+
+
+@pytest.mark.parametrize(("width", "shown"), [(1100, "wide"), (400, "narrow")])
+def test_pointing_at_a_dot_tells_its_numbers(
+    opened: Open, address: str, study: Path, width: int, shown: str
+) -> None:
+    page = opened(address, width=width)
+    results = json.loads((study / "moved" / "results.json").read_text())
+    spots = page.locator(f"[id$='-comparison'] .{shown} .spot")
+    texts = [point_at(page, spots, n) for n in range(spots.count())]
+    count = f"{results['counts']['items']} items about {results['counts']['clusters']} key pictures"
+    for label, name in (("Hit rate", "hit_rate"), ("Balanced accuracy", "balanced_accuracy")):
+        for one in results["interventions"]:
+            number = one["overall"][name]
+            low, high = percent(number["low"]), percent(number["high"])
+            wanted = [
+                one["intervention"], f"{label}: {percent(number['value'])}% ({low} to {high})"
+            ]  # fmt: skip
+            (found,) = [text for text in texts if text[:2] == wanted]
+            changes = [c["overall"][name] for c in results["comparisons"]
+                       if c["b"] == one["intervention"]]  # fmt: skip
+            assert [text.split(" points")[0] for text in found[2:-1]] == [
+                f"minus none: {percent(change['value'], '+')}" for change in changes
+            ]
+            assert found[-1] == count
+
+
+def percent(share: float, plus: str = "") -> str:
+    """As the page writes it: a true minus, and no sign before zero."""
+    text = f"{100 * share:{plus}.1f}"
+    return "0.0" if float(text) == 0 else text.replace("-", "−")
+
+
+def test_arrow_keys_go_from_point_to_point(opened: Open, address: str) -> None:
+    page = opened(address)
+    chart = page.locator("[id$='-comparison'] .wide[data-map]")
+    spots = chart.locator(".spot")
+    # As after Tab: the first point is shown.
+    page.locator("[id$='-places'] summary").last.focus()
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.matches('.wide[data-map]')")
+    reached = []
+    for _ in range(spots.count()):
+        expect(chart.locator(".pointed")).to_have_count(1)
+        shown = chart.locator(".pointed").get_attribute("data-tip")
+        assert page.locator("#tip > *").all_text_contents() == shown.split("\n")
+        reached.append(shown)
+        page.keyboard.press("ArrowRight")
+        page.wait_for_timeout(60)
+    assert reached == [one.get_attribute("data-tip") for one in spots.all()]
+    page.keyboard.press("Escape")
+    assert page.locator("#tip").is_hidden()
+
+
+def test_boxes_are_where_the_benchmark_says_and_can_be_hidden(
+    opened: Open, address: str, study: Path
+) -> None:
+    page = opened(address)
+    asked = json.loads((study / "asked" / "evaluation.json").read_text())
+    benchmark = open_benchmark(asked["benchmarks"][0]["benchmark"])
+    questions = {q.id: q for q in benchmark.questions()}
+    seen = 0
+    for example in page.locator(".example:has(.asked)").all():
+        question = questions[example.locator("bdi").first.text_content()]
+        places = example.evaluate(
+            """(one) => {
+                const picture = one.querySelector(".thumb img").getBoundingClientRect();
+                const scale = 336 / picture.width;
+                return [...one.querySelectorAll(".box")].map((box) => {
+                    const {left, top, right, bottom} = box.getBoundingClientRect();
+                    return [left - picture.left, top - picture.top, right - picture.left,
+                            bottom - picture.top].map((side) => side * scale);
+                });
+            }"""
+        )
+        wanted = [pytest.approx(box, abs=1) for box in question.boxes]
+        assert len(places) == len(wanted)
+        for box in wanted:
+            assert any(place == box for place in places), (places, question.boxes)
+        for label in question.box_labels:
+            assert example.locator(".in-boxes bdi").filter(has_text=label).count() == 1
+        seen += len(places)
+    assert seen > 0
+    box = page.locator(".box").first
+    box.hover()
+    shown = page.locator("#tip > *").all_text_contents()
+    assert shown == box.get_attribute("data-tip").split("\n")
+    switch = page.locator(".boxes-switch input").first
+    switch.focus()
+    page.keyboard.press("Space")
+    assert not switch.is_checked() and box.is_hidden()
+    switch.check()
+    assert box.is_visible()
 
 
 def test_colours_are_switched_and_kept(opened: Open, address: str):
@@ -207,7 +341,7 @@ def test_axe_finds_no_violation(opened: Open, address: str, colours: str, width:
     page = opened(address, width=width, colours=colours, bypass_csp=True)
     page.locator(".sample-list summary").first.click()
     page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
-    page.locator("[data-map] td").first.hover()
+    point_at(page, page.locator(f".plane .{'wide' if width > 640 else 'narrow'} .spot"), 0)
     found = axe.Axe().run(page)
     faults = [
         (one["id"], one["impact"], [node["html"][:160] for node in one["nodes"][:3]])

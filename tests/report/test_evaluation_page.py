@@ -14,6 +14,7 @@ from rich.console import Console
 
 from wheresight.probes.evaluate import Evaluated
 from wheresight.report.evaluation import numbers, words
+from wheresight.report.evaluation.boxes import AtHand, LabelledBox
 from wheresight.report.evaluation.build import NO_BENCHMARK, page, write_page
 from wheresight.report.evaluation.examples import choose
 from wheresight.report.evaluation.pictures import accuracy_picture
@@ -76,6 +77,7 @@ class Tags(html.parser.HTMLParser):
         self.open: list[str] = []
         self.names: list[str] = []
         self.targets: list[str] = []
+        self.boxes: list[str] = []  # what pointing at each says
         self.words: list[str] = []
         self.feed(text)
         self.close()
@@ -84,6 +86,8 @@ class Tags(html.parser.HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.names.append(tag)
         self.targets += [v or "" for k, v in attrs if k in ("src", "href", "srcset")]
+        if ("class", "box") in attrs:
+            self.boxes.append(dict(attrs)["data-tip"] or "")
         assert not any(k.startswith("on") for k, _ in attrs)
         if tag not in VOID:
             self.open.append(tag)
@@ -100,8 +104,8 @@ class Tags(html.parser.HTMLParser):
         return " ".join(" ".join(self.words).split())
 
 
-def drawn(name: str) -> Any:
-    return lambda question: Image.new("RGB", (300, 200), "red")
+def drawn(name: str) -> AtHand:
+    return AtHand(lambda question: Image.new("RGB", (300, 200), "red"))
 
 
 @pytest.fixture(scope="module")
@@ -161,6 +165,42 @@ def test_pictures_that_cannot_be_drawn_are_said_to_be_missing(
     text = page(evaluation, records, lambda name: None)
     assert NO_BENCHMARK in Tags(text).text and "webp" not in text
     assert NO_BENCHMARK not in page(evaluation, records, drawn)
+
+
+def boxed(boxes: list[LabelledBox]) -> tuple[Tags, str]:
+    """The page of one wrong answer about a red picture with these boxes."""
+    wrong = rights(wrong=1)
+    at_hand = AtHand(lambda question: Image.new("RGB", (200, 100), "red"), lambda question: boxes)
+    text = page(whole(wrong, ("none",)), wrong, lambda name: at_hand)
+    return Tags(text), text
+
+
+def test_labels_of_boxes_are_only_text(stays_at_home) -> None:
+    script = "<script>alert(2)</script>"
+    read, text = boxed([((10, 10, 50, 60), script), ((60, 10, 90, 60), EVIL)])
+    stays_at_home(text)
+    assert read.names.count("script") == 1  # our own
+    (first, place), (second, _) = [tip.split("\n") for tip in read.boxes]
+    assert (first, second) == (script, EVIL.replace("\u202e", "\ufffd"))
+    assert place == "10 to 50 across, 10 to 60 down, in pixels"
+    assert 'style="left:5.000%;top:10.000%;width:20.000%;height:50.000%"' in text
+    assert f"In the boxes: 1 {script} , 2 <script>alert(1)" in read.text
+
+
+def test_a_box_partly_outside_is_drawn_and_one_wholly_outside_is_told() -> None:
+    read, _ = boxed([((-40, 20, 20, 60), "edge"), ((300, 0, 310, 9), "far")])
+    (tip,) = read.boxes
+    assert tip.split("\n")[0] == "edge" and tip.endswith("Partly outside of the picture")
+    assert "In the box: edge . 1 box lies outside of the picture." in read.text
+
+
+def test_without_boxes_there_is_no_switch_and_no_word_of_them(
+    evaluation: Evaluation, records: list[Evaluated]
+) -> None:
+    for read in (boxed([])[0], Tags(page(evaluation, records, drawn))):
+        assert read.boxes == [] and "input" not in read.names
+        assert "In the box" not in read.text and "Boxes of what is asked" not in read.text
+    assert "input" in boxed([((0, 0, 9, 9), "")])[0].names
 
 
 def test_files_of_an_older_page_go(

@@ -8,6 +8,7 @@ escaping. Numbers stand in <data> elements, with the exact value beside the roun
 from __future__ import annotations
 
 import base64
+import datetime
 import functools
 import hashlib
 import json
@@ -72,6 +73,7 @@ def environment() -> jinja2.Environment:
         "number": _number,
         "p": lambda p: true_minus(p_value(p)),
         "clip": lambda text, limit=_LONGEST_CAPTION: one_line(str(text), limit),
+        "date": _date,
         "minus": true_minus,
         "typeset": lambda text: _NEGATIVE.sub("−", text).replace(" %²", "\u00a0%²"),
         "data": data,
@@ -106,6 +108,16 @@ def true_minus(text: str) -> str:
 
 def _clean(value: Any) -> Any:
     return printable(value) if type(value) is str else value
+
+
+def _date(text: str) -> str:
+    """A moment in ISO 8601 as people write it; any other text as it is."""
+    try:
+        moment = datetime.datetime.fromisoformat(text)
+    except ValueError:
+        return one_line(text, 40)
+    zone = " UTC" if moment.utcoffset() == datetime.timedelta() else ""
+    return f"{moment:%Y-%m-%d %H:%M}{zone or moment.strftime(' %z').rstrip()}"
 
 
 def _number(

@@ -38,7 +38,9 @@ from wheresight.report.numerals import (
     written,
 )
 from wheresight.report.texts import one_line, slug
-from wheresight.runs.results import Estimate, Results
+from wheresight.report.tips import number as tip_line
+from wheresight.report.tips import span, spot, titled
+from wheresight.runs.results import Estimate, InterventionResult, Results
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -116,9 +118,9 @@ class Picture:
         return self._saved("png", theme, metadata, DOTS_PER_INCH)
 
     def svg(self, theme: Theme = LIGHT) -> bytes:
-        """Return the picture as SVG."""
+        """Return the picture as SVG; its points say their numbers (`report/tips.py`)."""
         metadata = {"Date": None, "Creator": "wheresight", "Title": self.title}
-        return self._saved("svg", theme, metadata | {"Description": self.alt}, 72)
+        return titled(self._saved("svg", theme, metadata | {"Description": self.alt}, 72))
 
     def _saved(self, kind: str, theme: Theme, metadata: dict[str, Any], dpi: int) -> bytes:
         import matplotlib as mpl
@@ -168,6 +170,7 @@ def comparison_picture(results: Results, columns: int) -> Picture:
             for r in results.interventions
         )
         said.append(f"{measure.label}: {values}.")
+    said.append(f"Counted: {counted(results)}.")
     return Picture(
         "comparison",
         f"The interventions compared, with {level(results)} intervals",
@@ -290,6 +293,10 @@ def _dots(results: Results, shown: list[Measure], columns: int, theme: Theme) ->
             axes.plot(
                 value, number, mark, color=colour, ms=6.5, mec=theme.ground, mew=0.8, zorder=3
             )
+            spot(
+                axes, _tip(results, measure, result),
+                span(estimate, scaled(1.0, measure.unit)), number,
+            )  # fmt: skip
         axes.set_yticks(range(len(names)), names, parse_math=False)
         axes.set_ylim(len(names) - 0.5, -0.5)
         axes.set_title(
@@ -304,6 +311,29 @@ def _dots(results: Results, shown: list[Measure], columns: int, theme: Theme) ->
         _plain(axes, theme)
         axes.tick_params(length=0, labelsize=8)
     return figure
+
+
+def _tip(results: Results, measure: Measure, result: InterventionResult) -> str:
+    """What pointing at a dot says."""
+    lines = [
+        one_line(result.intervention, 60),
+        tip_line(measure.label, measure.read(result.overall), measure.unit),
+    ]
+    lines += [
+        tip_line(f"minus {one_line(c.a, 40)}", measure.read(c.overall), measure.unit, signed=True)
+        for c in results.comparisons
+        if c.b == result.intervention
+    ]
+    return "\n".join([*lines, counted(results)])
+
+
+def counted(results: Results) -> str:
+    """Say how many items the numbers are of."""
+    items, keys = results.counts.items, results.counts.clusters
+    return (
+        f"{items:,} item{'s' if items != 1 else ''} about {keys:,} key "
+        f"picture{'s' if keys != 1 else ''}"
+    )
 
 
 def _plain(axes: Axes, theme: Theme) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,17 +21,17 @@ from wheresight.report.measures import (
     place,
     shape,
 )
-from wheresight.report.numerals import Unit, interval, level, sign, written
+from wheresight.report.numerals import Unit, level
 from wheresight.report.samples import Maps, Samples
 from wheresight.report.texts import one_line
 from wheresight.report.thumbnails import Render, Thumbnails
+from wheresight.report.tips import number as tip_line
 from wheresight.runs.results import CellComparison, CellResult, Estimate, Results
 
 SAMPLES = "samples"
 SECTIONS = ("summary", "places", "crossed", "comparison", "examples", "samples", "method", "run")
 EXAMPLES_OF_A_KIND = 2
 _BYTES_OF_EXAMPLES = 600_000
-_NEGATIVE = re.compile(r"(?<![\w.])-(?=\d)")
 
 
 @dataclass(frozen=True)
@@ -165,15 +164,10 @@ def _tips(
     for numbers in cells:
         lines = [f"{place(results, numbers.cell)}; {who}"]
         for measure in cell_measures(results):
-            estimate = measure.read(numbers)
-            value = written(estimate.value, measure.unit, signed=signed)
-            ends = interval(estimate, measure.unit, signed=signed)
-            text = value + (
-                sign(measure.unit, difference=signed) if estimate.value is not None else ""
+            lines.append(
+                tip_line(measure.label, measure.read(numbers), measure.unit, signed=signed)
             )
-            text = text if ends == "-" else f"{text} ({ends})"
-            lines.append(f"{measure.label}: {_NEGATIVE.sub('−', text)}")
-        found[numbers.cell] = "\n".join(lines)
+        found[numbers.cell] = "\n".join([*lines, figures.counted(results)])
     return found
 
 

@@ -9,6 +9,7 @@ from markupsafe import Markup
 
 from wheresight.report.figures import Picture, Theme, recoloured
 from wheresight.report.texts import printable
+from wheresight.report.tips import given, taken
 
 # Names of the page's own colours (`templates/report.css`).
 _PAGE = Theme("page", "var(--text)", "var(--faint)", "var(--ground)")
@@ -34,6 +35,11 @@ class Drawing:
     title: str
     alt: str
 
+    @property
+    def points(self) -> bool:
+        """Does any part of it say something when it is pointed at?"""
+        return 'class="spot"' in self.wide
+
 
 def drawing(name: str, wide: Picture, narrow: Picture | None = None) -> Drawing:
     """Draw a picture for the page.
@@ -55,9 +61,11 @@ def inline(svg: bytes, name: str, alt: str) -> Markup:
         name: goes before all its ids, so that the drawings of a page do not take each other's.
         alt: what it shows, in words.
     """
-    text = recoloured(svg, _PAGE).decode()
+    svg_text, tips = taken(svg.decode())
+    text = recoloured(svg_text.encode(), _PAGE).decode()
     head, _, body = text[text.index("<svg") :].partition(">")
     body = _NAMED.sub(rf"\g<1>{name}-", _LEAVE_OUT.sub(_between_tags, body))
+    body = given(body, tips)
     said = Markup('class="drawing" role="img" aria-label="{}"').format(printable(alt, 4000))
     return Markup(f"{_NAMESPACES.sub('', head).replace('<svg', f'<svg {said}', 1)}>{body.strip()}")
 

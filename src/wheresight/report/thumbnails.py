@@ -45,6 +45,7 @@ class Thumbnails:
         self._drawn: dict[str, str] = {}
         self._failures = 0
         self.reason = "" if render else without
+        self.sizes: dict[str, tuple[int, int]] = {}  # of pictures that were drawn, in their pixels
 
     def uri(self, recipe: str) -> str | None:
         """Return the picture as a data URI; None where there is none, `reason` says why."""
@@ -59,6 +60,7 @@ class Thumbnails:
             self.reason = f"Some pictures could not be drawn: {what}"
             self._failures += 1
             return None
+        size = picture.size
         picture.thumbnail((self._side, self._side), Image.Resampling.LANCZOS)
         kind, options = ("webp", {"quality": 82}) if features.check("webp") else ("jpeg", {})
         stream = io.BytesIO()
@@ -72,4 +74,5 @@ class Thumbnails:
             return None
         self._left -= len(uri)
         self._drawn[recipe] = uri
+        self.sizes[recipe] = size
         return uri

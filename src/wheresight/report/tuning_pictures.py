@@ -15,6 +15,7 @@ from wheresight.report.diagnostics.plots import INKS, dots, legend, panels, titl
 from wheresight.report.figures import Picture, Theme
 from wheresight.report.numerals import written
 from wheresight.report.texts import one_line
+from wheresight.report.tips import number, span, spot, square
 from wheresight.report.tuning import measured, setting
 from wheresight.runs.tuned import CandidateResult, Tuned
 
@@ -71,6 +72,9 @@ def _curve(tuned: Tuned, theme: Theme) -> Figure:
             places[n], _value(settings[n]), "D", color=INKS[1], ms=9, mec=theme.ground, mew=1,
             label="chosen", zorder=4, ls="",
         )  # fmt: skip
+    for place, one in zip(places, settings, strict=True):
+        if one.objective.value is not None:
+            spot(axes, _tip(tuned, one), place, span(one.objective, 100))
     axes.set_xticks(places, [one_line(word, 16) for word in words], parse_math=False)
     axes.set_xlabel(one_line(name, 40), parse_math=False)
     axes.set_ylabel(f"{tuned.chosen_by.label}, %", parse_math=False)
@@ -97,7 +101,10 @@ def _maps(tuned: Tuned, theme: Theme) -> Figure:
         for y, row in enumerate(rows.values):
             for x, column in enumerate(columns.values):
                 key = (row, column) if third is None else (row, column, third)
-                _square(panel, x, y, by_values.get(key), scale, tuned.choice.spec, theme)
+                one = by_values.get(key)
+                _square(panel, x, y, one, scale, tuned.choice.spec, theme)
+                if one is not None:
+                    square(panel, _tip(tuned, one), x, y)
         panel.set(xlim=(-0.5, len(columns.values) - 0.5), ylim=(len(rows.values) - 0.5, -0.5))
         panel.set_xticks(range(len(columns.values)), columns.values, parse_math=False)
         panel.set_yticks(range(len(rows.values)), rows.values, parse_math=False)
@@ -165,10 +172,23 @@ def _dots(tuned: Tuned, theme: Theme) -> Figure:
         axes, [setting(tuned, one.spec) for one in shown], [_value(one) for one in shown],
         [low for low, _ in ends], [high for _, high in ends], theme,
         colours=[1 if one.spec == tuned.choice.spec else 0 for one in shown],
+        tips=[_tip(tuned, one) for one in shown],
     )  # fmt: skip
     titled(axes, "Validation part, used for choosing: not a result", theme)
     axes.set_xlabel(f"{tuned.chosen_by.label}, %", parse_math=False)
     return figure
+
+
+def _tip(tuned: Tuned, one: CandidateResult) -> str:
+    """What pointing at a setting says."""
+    lines = [one_line(setting(tuned, one.spec), 120)]
+    if one.spec == tuned.choice.spec:
+        lines[0] += " (chosen)"
+    lines.append(number(tuned.chosen_by.label, one.objective, "share"))
+    if one.minus_none is not None:
+        lines.append(number("minus none", one.minus_none, "share", signed=True))
+    asked = tuned.split.validation.questions
+    return "\n".join([*lines, f"{asked:,} question{'s' if asked != 1 else ''}"])
 
 
 def _places(words: Sequence[str]) -> tuple[list[float], bool]:

@@ -8,8 +8,8 @@ from PIL import Image
 
 from wheresight.errors import WheresightError
 from wheresight.probes.evaluate import Evaluated
+from wheresight.report.evaluation.boxes import AtHand, LabelledBox
 from wheresight.report.evaluation.build import Renders, write_page
-from wheresight.report.thumbnails import Render
 from wheresight.runs.evaluation_results import Evaluation
 from wheresight.runs.places import Place
 from wheresight.stimuli.benchmarks import Benchmark, open_benchmark
@@ -38,9 +38,9 @@ def draw(
 
 
 def renders(fingerprints: Mapping[str, str], opened: Mapping[str, Benchmark]) -> Renders:
-    """What draws the pictures of benchmarks; see `draw`."""
+    """What draws the pictures of benchmarks, and knows their boxes; see `draw`."""
 
-    def render(name: str) -> Render | None:
+    def render(name: str) -> AtHand | None:
         try:
             benchmark = opened[name] if name in opened else open_benchmark(name)
         except WheresightError:
@@ -52,6 +52,11 @@ def renders(fingerprints: Mapping[str, str], opened: Mapping[str, Benchmark]) ->
         def picture(question: str) -> Image.Image:
             return benchmark.picture(questions[question])
 
-        return picture
+        def boxes(question: str) -> list[LabelledBox]:
+            found = questions[question]
+            labels = found.box_labels or ("",) * len(found.boxes)
+            return list(zip(found.boxes, labels, strict=True))
+
+        return AtHand(picture, boxes)
 
     return render

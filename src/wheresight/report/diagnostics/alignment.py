@@ -66,6 +66,8 @@ def _draw_heads(heads: Mapping[str, np.ndarray], theme: Theme) -> Figure:
         # 1 in the middle: less than an even share on one side, more on the other.
         image.set_norm(TwoSlopeNorm(1.0, 0.0, high))
         plots.titled(panel, spec, theme, 34)
+        label = f"Attention in the box, {one_line(spec, 40)}"
+        plots.say_heads(panel, values, label, " times its even share")
         name_squares(panel, layers, count)
     for panel in axes.flat[len(heads) :]:
         panel.remove()
@@ -83,6 +85,12 @@ def _draw_layers(findings: Sequence[Finding], specs: Sequence[str], theme: Theme
     axes.flat[1].axhline(0.5, color=theme.faint, lw=1)
     plots.titled(axes.flat[0], "Attention in the box, times even", theme)
     plots.titled(axes.flat[1], "AUROC for right answers", theme)
+    if not any(f.name == "auroc" and np.isfinite(f.value) for f in findings):
+        axes.flat[1].set(xticks=[], yticks=[], xlabel="")
+        axes.flat[1].text(
+            0.5, 0.55, "Undefined: all answers are right,\nor all are wrong.", ha="center",
+            transform=axes.flat[1].transAxes, color=theme.text,
+        )  # fmt: skip
     if len(specs) > 1:
         legend_below(figure, axes.flat[0], theme)
     return figure

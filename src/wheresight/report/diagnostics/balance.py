@@ -81,10 +81,12 @@ def _draw_heads(table: Records, title: str, largest: float, theme: Theme) -> Fig
             if of is cmb_of:
                 plots.heat(panel, 100 * values, theme, low=0.0, high=100.0, label="%")
                 plots.titled(panel, f"{said}, {_named(arm)} (even: {even:.1%})", theme)
+                plots.say_heads(panel, 100 * values, f"{said}, {_named(arm)}", "%")
             else:
                 plots.heat(panel, values, theme, low=-largest, high=largest, diverging=True,
                            label="nats per token")  # fmt: skip
                 plots.titled(panel, f"{said}, {_named(arm)}", theme)
+                plots.say_heads(panel, values, f"{said}, {_named(arm)}", " nats per token")
             name_squares(panel, layers, heads)
     return figure
 

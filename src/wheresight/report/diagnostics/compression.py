@@ -9,6 +9,7 @@ import numpy as np
 
 from wheresight.probes.diagnostic import Context, Diagnostic, Finding, Records
 from wheresight.report.diagnostics import plots
+from wheresight.report.diagnostics.numbers import finding_tip
 from wheresight.report.figures import Picture, Theme
 from wheresight.report.texts import one_line
 
@@ -60,7 +61,10 @@ def _draw(
             value, low, high = (
                 100 * np.array([getattr(f, end) for f in line]) for end in ("value", "low", "high")
             )
-            plots.line(panel, count, value, n, theme, band=(low, high), label=words)
+            plots.line(
+                panel, count, value, n, theme, band=(low, high), label=words,
+                tips=[finding_tip(f) for f in line],
+            )  # fmt: skip
         counts = sorted({int(f.where["tokens"]) for f in own})
         panel.set_xscale("log", base=2)
         panel.set_xticks(counts, [str(c) for c in counts])

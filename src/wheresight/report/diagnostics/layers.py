@@ -9,6 +9,7 @@ import numpy as np
 
 from wheresight.probes.diagnostic import Finding
 from wheresight.report.diagnostics import plots
+from wheresight.report.diagnostics.numbers import finding_tip
 from wheresight.report.figures import Theme
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def by_layer(
         )
         plots.line(
             axes, [int(f.where["layer"]) for f in shown], value, first + n, theme,
-            band=(low, high), label=label or spec,
+            band=(low, high), label=label or spec, tips=[finding_tip(f) for f in shown],
         )  # fmt: skip
     axes.grid(axis="y", color=theme.faint, lw=0.5, alpha=0.4)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))

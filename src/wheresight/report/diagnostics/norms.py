@@ -14,6 +14,7 @@ from wheresight.report.diagnostics import plots
 from wheresight.report.diagnostics.layers import by_layer, plain_numbers
 from wheresight.report.figures import Picture, Theme
 from wheresight.report.texts import one_line, slug
+from wheresight.report.tips import spot
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -55,6 +56,7 @@ def _draw(
         left.plot([n, n], levels[[at[1], at[-2]]], color=colour, lw=4, alpha=0.5)
         left.plot([n, n], levels[[at[2], at[-3]]], color=colour, lw=10, solid_capstyle="butt")
         left.plot(n, levels[at[3]], "o", color=theme.ground, mec=theme.text, ms=5, zorder=3)
+        spot(left, _tip(f"{GROUPS[n]}, entering", levels), n, (levels[at[0]], levels[at[-1]]))
     left.set_xticks(range(len(GROUPS)), GROUPS)
     left.set_xlim(-0.6, len(GROUPS) - 0.4)
     plots.titled(left, "Entering: range, 90 %, half, median", theme)
@@ -64,7 +66,10 @@ def _draw(
             continue
         layers = np.arange(len(levels))
         low, half, high = (levels[:, LEVELS.index(q)] for q in (0.25, 0.5, 0.75))
-        plots.line(middle, layers, half, n, theme, band=(low, high), label=group)
+        plots.line(
+            middle, layers, half, n, theme, band=(low, high), label=group,
+            tips=[_tip(f"{group}, layer {layer}", own) for layer, own in enumerate(levels)],
+        )  # fmt: skip
     plots.titled(middle, "Residual stream, median and half", theme)
     plots.legend(middle, theme)
     for n, (definition, label) in enumerate((("ours", "medians"), ("paper", "means (paper)"))):
@@ -77,6 +82,14 @@ def _draw(
     for panel in axes.flat:
         plain_numbers(panel)
     return figure
+
+
+def _tip(name: str, levels: np.ndarray) -> str:
+    """What pointing at a group of tokens says: some of LEVELS of their norms."""
+    least, low, half, high, greatest = (
+        f"{levels[LEVELS.index(q)]:.3g}" for q in (0.0, 0.25, 0.5, 0.75, 1.0)
+    )
+    return f"{name}\nMedian norm: {half}\nHalf: {low} to {high}\nAll: {least} to {greatest}"
 
 
 def _levels(table: Records, group: str) -> np.ndarray:

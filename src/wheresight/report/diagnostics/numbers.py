@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import cast, get_args
 
+from wheresight.probes.diagnostic import Finding
 from wheresight.report import numerals
 from wheresight.report.numerals import Unit
+from wheresight.report.texts import one_line
+from wheresight.report.tips import minus
 from wheresight.runs.diagnosis import Diagnosed, FoundNumber
 
 
@@ -45,6 +49,26 @@ def with_interval(number: FoundNumber) -> tuple[str, str]:
         return value, ""
     ends = [written(e, number.unit, signed=signed) for e in (estimate.low, estimate.high)]
     return value, f"{ends[0]} to {ends[1]}"
+
+
+def finding_tip(finding: Finding) -> str:
+    """What pointing at a finding in a picture says: what it is, where, and its numbers."""
+    signed = bool(finding.versus)
+    about = one_line(finding.intervention, 60)
+    head = f"{about} minus {one_line(finding.versus, 60)}" if signed else about
+    value = "undefined"
+    if math.isfinite(finding.value):
+        value = written(finding.value, finding.unit, signed=signed)
+        value += sign(finding.unit, difference=signed)
+        if math.isfinite(finding.low) and math.isfinite(finding.high):
+            low, high = (
+                written(end, finding.unit, signed=signed) for end in (finding.low, finding.high)
+            )
+            value = f"{value} ({low} to {high})"
+    where = [_at(name, place) for name, place in finding.where.items()]
+    label = finding.label.removesuffix(", by layer")  # the layer follows
+    named = ", ".join([label, *where])
+    return f"{head}\n{one_line(named, 160)}: {minus(value)}"
 
 
 @dataclass(frozen=True)
@@ -93,6 +117,13 @@ def table(entry: Diagnosed, *, headline: bool) -> tuple[list[Side], list[Line]]:
         Line(_label(str(key[1]), next(n for n in held if n is not None)), str(key[2]), tuple(held))
         for key, held in lines.items()
     ]
+
+
+def _at(name: str, place: int | str) -> str:
+    """A place in the model or the picture as pictures name it: cells count from 1."""
+    if isinstance(place, str):
+        return place
+    return f"place {place + 1}" if name == "cell" else f"{name} {place}"
 
 
 def _label(label: str, number: FoundNumber) -> str:

@@ -13,8 +13,10 @@ import numpy as np
 
 from wheresight.probes.diagnostic import Finding
 from wheresight.report.colours import DIVERGING, SEQUENTIAL
+from wheresight.report.diagnostics.numbers import finding_tip
 from wheresight.report.figures import Theme
 from wheresight.report.texts import one_line
+from wheresight.report.tips import NEAR, minus, spot, square
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -90,6 +92,14 @@ def heat(
     return image
 
 
+def say_heads(axes: Axes, values: np.ndarray, label: str, unit: str = "") -> None:
+    """Pointing at a map of (layers, heads) says which head it is, and its value."""
+    for (layer, head), value in np.ndenumerate(values):
+        if np.isfinite(value):
+            said = minus(f"{label}: {value:.3g}{unit}")
+            square(axes, f"layer {layer}, head {head}\n{said}", head, layer)
+
+
 def colour_bar(axes: Any, image: Any, theme: Theme, label: str = "") -> None:
     """A colour bar beside one panel, or beside several; panels that were removed are left out."""
     panels = [panel for panel in np.ravel(axes) if panel.figure is not None]
@@ -117,8 +127,12 @@ def line(
     band: tuple[np.ndarray, np.ndarray] | None = None,
     label: str | None = None,
     marks: bool = True,
+    tips: Sequence[str] = (),
 ) -> None:
-    """One series, the `number`-th of its panel, with a band for its intervals."""
+    """One series, the `number`-th of its panel, with a band for its intervals.
+
+    Pointing at each of its points says what `tips` has for it.
+    """
     colour = INKS[number % len(INKS)]
     if band is not None and np.isfinite(band[0]).any():
         axes.fill_between(x, *band, color=colour, alpha=0.18, lw=0)
@@ -127,6 +141,9 @@ def line(
         marker=MARKS[number % len(MARKS)] if marks else None, ms=4.5, mec=theme.ground, mew=0.6,
         label=None if label is None else one_line(label, 40).lstrip("_"),
     )  # fmt: skip
+    for across, up, tip in zip(x, y, tips, strict=False):
+        if np.isfinite(up):
+            spot(axes, tip, float(across), float(up), width=0.7 * NEAR)
 
 
 def dots(
@@ -139,12 +156,14 @@ def dots(
     *,
     colours: Sequence[int] | None = None,
     shift: float = 0.0,
+    tips: Sequence[str] = (),
 ) -> None:
     """Dots with intervals, one a line from the top, names on the left.
 
     Args:
         colours: the number of each one's colour and mark.
         shift: of all of them downwards, in lines, where several share a line.
+        tips: what pointing at each says; the name and the numbers as they are drawn if not given.
     """
     for line, (value, low, high) in enumerate(zip(values, lows, highs, strict=True)):
         n = line + shift
@@ -158,6 +177,11 @@ def dots(
             value, n, MARKS[which % len(MARKS)], color=colour, ms=6, mec=theme.ground, mew=0.8,
             zorder=3,
         )  # fmt: skip
+        ends = (low, high) if np.isfinite(low) and np.isfinite(high) else (value, value)
+        # Where several share a line, each has its part of the line's height.
+        width = NEAR if not shift else 0.6 * NEAR
+        said = tips[line] if tips else plain_tip(names[line], value, low, high)
+        spot(axes, said, ends, n, width=width)
     axes.set_yticks(range(len(names)), [one_line(n, 44) for n in names], parse_math=False)
     axes.set_ylim(len(names) - 0.5, -0.5)
     axes.grid(axis="x", color=theme.faint, lw=0.5, alpha=0.5)
@@ -179,7 +203,16 @@ def found_dots(
     def ends(which: str) -> list[float]:
         return [float("nan") if f is None else factor * getattr(f, which) for f in findings]
 
-    dots(axes, names, ends("value"), ends("low"), ends("high"), theme, colours=colours, shift=shift)
+    dots(
+        axes, names, ends("value"), ends("low"), ends("high"), theme, colours=colours, shift=shift,
+        tips=["" if f is None else finding_tip(f) for f in findings],
+    )  # fmt: skip
+
+
+def plain_tip(name: str, value: float, low: float, high: float) -> str:
+    """What pointing at a point says of which no more is known than where it stands."""
+    ends = f" ({low:.3g} to {high:.3g})" if np.isfinite(low) and np.isfinite(high) else ""
+    return f"{one_line(name, 60)}\n{minus(f'{value:.3g}{ends}')}"
 
 
 def legend(axes: Axes, theme: Theme, **options: Any) -> None:

@@ -19,12 +19,13 @@ from wheresight.report import colours
 from wheresight.report.build import FIGURES, write_file
 from wheresight.report.document import DOCUMENT, flat, render
 from wheresight.report.evaluation import examples, numbers, words
+from wheresight.report.evaluation.boxes import AtHand, Outlines, outlines
 from wheresight.report.evaluation.examples import Example
 from wheresight.report.evaluation.numbers import Line
 from wheresight.report.evaluation.pictures import accuracy_picture
 from wheresight.report.html import Heat
 from wheresight.report.inline import Drawing, drawing
-from wheresight.report.thumbnails import Render, Thumbnails
+from wheresight.report.thumbnails import Thumbnails
 from wheresight.runs.evaluation_results import BenchmarkResult, Evaluation
 
 PAGE = "evaluation.html"
@@ -38,8 +39,8 @@ NO_BENCHMARK = (
     "are complete."
 )
 
-# From a benchmark's name to what draws the picture of a question by its id; None if not at hand.
-Renders = Callable[[str], Render | None]
+# From a benchmark's name to what shows its questions by their ids; None if it is not at hand.
+Renders = Callable[[str], AtHand | None]
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,7 @@ class Section:
         painted: the categories' colours.
         examples: questions.
         thumbnails: their pictures.
+        at_hand: the benchmark, which knows the boxes in these; None if it is not at hand.
     """
 
     entry: BenchmarkResult
@@ -68,6 +70,13 @@ class Section:
     painted: Heat
     examples: Sequence[Example]
     thumbnails: Thumbnails
+    at_hand: AtHand | None
+
+    def outlines(self, question: str) -> Outlines:
+        """Boxes over the picture of a question, where the picture is shown."""
+        if self.at_hand is None or question not in self.thumbnails.sizes:
+            return Outlines()
+        return outlines(self.at_hand.boxes(question), self.thumbnails.sizes[question])
 
     @property
     def blind(self) -> bool:
@@ -169,7 +178,7 @@ def _section(
     chosen = examples.choose(
         {spec: own[spec] for spec in specs if spec in own}, plain, EXAMPLES_OF_A_KIND
     )
-    draw = renders(entry.benchmark) if chosen else None
+    at_hand = renders(entry.benchmark) if chosen else None
     by_category = numbers.categories(entry)
     values = [n.value for line in by_category for n in line.numbers if n and n.value is not None]
     scale = colours.rates_scale(values)
@@ -189,5 +198,8 @@ def _section(
         control=numbers.control(entry),
         painted=Heat("Categories", "categories", "share", False, [], scale),
         examples=chosen,
-        thumbnails=Thumbnails(draw, side=224, budget=budget, without=NO_BENCHMARK),
+        thumbnails=Thumbnails(
+            at_hand.picture if at_hand else None, side=224, budget=budget, without=NO_BENCHMARK
+        ),
+        at_hand=at_hand,
     )

@@ -14,6 +14,8 @@ from wheresight.report.evaluation.numbers import Baseline, Line
 from wheresight.report.figures import Picture, Theme
 from wheresight.report.numerals import interval, written
 from wheresight.report.texts import one_line, slug
+from wheresight.report.tips import number as tip_line
+from wheresight.report.tips import spot
 from wheresight.runs.evaluation_results import BenchmarkResult
 from wheresight.runs.results import Estimate
 
@@ -58,17 +60,32 @@ def accuracy_picture(entry: BenchmarkResult, number: int, columns: int) -> Pictu
         for line in lines
     ]
     said.append("Baselines: " + "; ".join(f"{_SHORT[b.name]} {_percent(b)}" for b in bases) + ".")
+    said.append(f"Counted: {counted(entry)}.")
     return Picture(
         f"accuracy-{number}-{slug(entry.benchmark)}",
         f"Accuracy on {one_line(entry.benchmark, 60)}",
         " ".join(said),
-        lambda theme: _draw(names, lines, bases, columns, theme),
+        lambda theme: _draw(names, lines, bases, counted(entry), columns, theme),
         trim=False,
     )
 
 
+def counted(entry: BenchmarkResult) -> str:
+    """Say how many questions the numbers are of."""
+    asked, about = entry.questions, entry.pictures
+    return (
+        f"{asked:,} question{'s' if asked != 1 else ''} about {about:,} "
+        f"picture{'s' if about != 1 else ''} or set{'s' if about != 1 else ''}"
+    )
+
+
 def _draw(
-    names: list[str], lines: list[Line], bases: list[Baseline], columns: int, theme: Theme
+    names: list[str],
+    lines: list[Line],
+    bases: list[Baseline],
+    count: str,
+    columns: int,
+    theme: Theme,
 ) -> Figure:
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
@@ -86,7 +103,7 @@ def _draw(
     for axes in panels.flat[len(lines) :]:
         axes.remove()
     for axes, line in zip(panels.flat, lines, strict=False):
-        _panel(axes, names, line, bases, theme)
+        _panel(axes, names, line, bases, count, theme)
     handles, labels = panels.flat[0].get_legend_handles_labels()
     legend = figure.legend(
         handles, labels, loc="outside lower left", frameon=False, fontsize=8,
@@ -98,7 +115,14 @@ def _draw(
     return figure
 
 
-def _panel(axes: Axes, names: list[str], line: Line, bases: list[Baseline], theme: Theme) -> None:
+def _panel(
+    axes: Axes,
+    names: list[str],
+    line: Line,
+    bases: list[Baseline],
+    count: str,
+    theme: Theme,
+) -> None:
     for base in bases:
         share, label = base.share, f"{_SHORT[base.name]} {_percent(base)}"
         if base.name == "blind":  # each reader has its own
@@ -109,19 +133,36 @@ def _panel(axes: Axes, names: list[str], line: Line, bases: list[Baseline], them
             100 * share, color=theme.text, lw=1.1, ls=_DASHES[base.name], alpha=0.75,
             label=label, zorder=1,
         )  # fmt: skip
+        measured = line.blind if base.name == "blind" else base.estimate
+        shown = measured or Estimate(value=share, low=None, high=None, reason="It is no sample.")
+        said = tip_line(_SHORT[base.name], shown, "share")
+        spot(axes, f"{said}\n{count}", 100 * share, (-0.5, len(names) - 0.5), width=6)
     found = [number or Estimate.undefined("not measured") for number in line.numbers]
 
     def ends(which: str) -> list[float]:
         read = [getattr(number, which) for number in found]
         return [float("nan") if value is None else 100 * value for value in read]
 
-    dots(axes, names, ends("value"), ends("low"), ends("high"), theme, colours=range(len(names)))
+    dots(
+        axes, names, ends("value"), ends("low"), ends("high"), theme, colours=range(len(names)),
+        tips=[_tip(names, line, place, count) for place in range(len(names))],
+    )  # fmt: skip
     axes.set_xlim(-2, 102)
     axes.set_xticks([0, 25, 50, 75, 100])
     axes.set_title(
         f"{_cut(line.label)}, %", loc="left", fontsize=9, color=theme.text, parse_math=False
     )
     plain(axes, theme)
+
+
+def _tip(names: list[str], line: Line, place: int, count: str) -> str:
+    """What pointing at a dot says."""
+    lines = [one_line(names[place], 60)]
+    if (number := line.numbers[place]) is not None:
+        lines.append(tip_line(line.label, number, "share"))
+    if place and line.differences and (change := line.differences[place - 1]) is not None:
+        lines.append(tip_line(f"minus {one_line(names[0], 40)}", change, "share", signed=True))
+    return "\n".join([*lines, count])
 
 
 def _cut(label: str, limit: int = 46) -> str:

@@ -35,7 +35,7 @@ def verdict(entry: BenchmarkResult, accuracy: Estimate) -> str:
 
 
 def summary(entry: BenchmarkResult) -> str:
-    """The first intervention beside the best of those who do not look."""
+    """The first intervention beside the best baseline that does not look."""
     first = entry.interventions[0]
     accuracy = first.readers[0].accuracy
     best = highest(entry)
@@ -43,7 +43,7 @@ def summary(entry: BenchmarkResult) -> str:
     where = where[0].upper() + where[1:] if first.intervention == "none" else f"Under {where}, it"
     return (
         f"{where} picks the right answer in {_with_interval(accuracy)} of {entry.questions:,} "
-        f"questions. The best of those who do not look at place is {best.label}: "
+        f"questions. The best baseline that does not look at place is {best.label}: "
         f"{written(best.share, 'share')}%."
     )
 

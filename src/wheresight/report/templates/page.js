@@ -39,7 +39,19 @@
     say();
   };
 
-  // ---- numbers of a place, by pointing or by arrow keys ----------------------------------------
+  // ---- numbers of a place or a point, by pointing or by arrow keys ------------------------------
+
+  // Of a table of places the next square in that direction, of a drawing the next point in order.
+  const beside = (map, shown, [down, right]) => {
+    const rows = [...map.querySelectorAll("tbody tr")].map((row) => [...row.querySelectorAll("td")]);
+    if (!rows.length) {
+      const points = [...map.querySelectorAll("[data-tip]")];
+      const at = points.indexOf(shown);
+      return points[at < 0 ? 0 : at + down + right];
+    }
+    const row = rows.findIndex((cells) => cells.includes(shown));
+    return row < 0 ? rows[0][0] : rows[row + down]?.[rows[row].indexOf(shown) + right];
+  };
 
   const tips = () => {
     const tip = document.getElementById("tip");
@@ -54,10 +66,14 @@
       if (!cell?.dataset.tip) return;
       shown = cell;
       cell.classList.add("pointed");
-      const [first, ...lines] = cell.dataset.tip.split("\n");
-      tip.replaceChildren(make("b", {}, first), ...lines.map((line) => make("span", {}, line)));
+      tip.replaceChildren(...cell.dataset.tip.split("\n\n").flatMap((block) => {
+        const [first, ...lines] = block.split("\n");
+        return [make("b", {}, first), ...lines.map((line) => make("span", {}, line))];
+      }));
       tip.hidden = false;
-      const box = cell.getBoundingClientRect();
+      lay(cell.getBoundingClientRect());
+    };
+    const lay = (box) => {
       const [width, height] = [tip.offsetWidth, tip.offsetHeight];
       const left = Math.min(Math.max(8, box.left + box.width / 2 - width / 2), innerWidth - width - 8);
       const above = box.top - height - 8;
@@ -70,7 +86,13 @@
       if (cell) show(cell);
       else if (shown && !shown.closest("[data-map]")?.matches(":focus")) hide();
     });
-    document.addEventListener("scroll", hide, { passive: true });
+    document.addEventListener("scroll", () => {
+      const box = shown?.getBoundingClientRect();
+      const seen = box && box.bottom >= 0 && box.top <= innerHeight;
+      // What the keyboard came to stays told, since coming to it may scroll the page.
+      if (seen && shown.closest("[data-map]")?.matches(":focus-visible")) lay(box);
+      else hide();
+    }, { passive: true });
     document.addEventListener("focusout", (event) => { if (event.target.matches?.("[data-map]")) hide(); });
     document.addEventListener("focusin", (event) => {
       if (event.target.matches?.("[data-map]:focus-visible")) show(event.target.querySelector("[data-tip]"));
@@ -80,11 +102,7 @@
       const step = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] }[event.key];
       const map = event.target.closest?.("[data-map]");
       if (!step || !map || event.altKey || event.ctrlKey || event.metaKey) return;
-      const rows = [...map.querySelectorAll("tbody tr")].map((row) => [...row.querySelectorAll("td")]);
-      let row = rows.findIndex((cells) => cells.includes(shown));
-      let column = row < 0 ? 0 : rows[row].indexOf(shown) + step[1];
-      row = row < 0 ? 0 : row + step[0];
-      const next = rows[row]?.[column];
+      const next = beside(map, shown, step);
       if (!next) return;
       event.preventDefault();
       next.scrollIntoView({ block: "nearest", inline: "nearest" });

@@ -17,6 +17,8 @@ from wheresight.report.diagnostics.plots import INKS, MARKS, plain, titled
 from wheresight.report.figures import Picture, Theme
 from wheresight.report.numerals import interval, written
 from wheresight.report.texts import one_line
+from wheresight.report.tips import number as tip_line
+from wheresight.report.tips import spot
 from wheresight.report.verdict import words
 from wheresight.runs.results import Estimate
 from wheresight.runs.verdict import Placed, Verdict
@@ -33,6 +35,7 @@ _REACHES = (8.0, 14.0, 22.0, 34.0, 48.0, 66.0, 90.0)  # from a point to its labe
 _ANGLES = tuple(math.radians(a) for a in (20, 160, -20, -160, 90, -90, 50, 130, -50, -130, 0, 180))
 _ASTRAY = 60.0  # what it costs to be nearer to another mark
 _LEADER = 14.0  # a label farther off is tied to its point
+_REACH = 18.0  # pointing so near to a mark, across, says its numbers
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,7 @@ def plane(verdict: Verdict, shape: str = "wide") -> Picture:
     return Picture(
         NAME,
         f"{model}: robustness and awareness of {len(said)} interventions",
-        f"{'; '.join(said)}. {words.front_note(verdict)}",
+        f"{'; '.join(said)}. {words.front_note(verdict)} Counted: {words.counted(verdict)}.",
         lambda theme: _drawn(verdict, shape, theme),
         trim=False,
     )
@@ -118,7 +121,29 @@ def _drawn(verdict: Verdict, shape: str, theme: Theme) -> Figure:
         one_line(one.intervention, limit) + ("" if one.standing.settled else " ?") for one in placed
     ]
     _label(axes, names, points, theme)
+    for point, texts in _together(verdict, placed, points).items():
+        spot(axes, "\n\n".join(texts), *point, width=_REACH)
     return figure
+
+
+def _together(
+    verdict: Verdict, placed: Sequence[Placed], points: Sequence[tuple[float, float]]
+) -> dict[tuple[float, float], list[str]]:
+    """What pointing at each place says: of points that lie on one another, all."""
+    found: dict[tuple[float, float], list[str]] = {}
+    for one, point in zip(placed, points, strict=True):
+        found.setdefault(point, []).append(_tip(verdict, one))
+    return found
+
+
+def _tip(verdict: Verdict, one: Placed) -> str:
+    lines = [one_line(one.intervention, 60)]
+    for name, side in ((words.ROBUSTNESS, one.robustness), (words.AWARENESS, one.awareness)):
+        lines.append(tip_line(name, side.estimate, "share"))
+        if side.difference is not None:
+            reference = f"minus {one_line(verdict.reference, 40)}"
+            lines.append(tip_line(reference, side.difference, "share", signed=True))
+    return "\n".join([*lines, words.counted(verdict)])
 
 
 def _point(one: Placed) -> tuple[float | None, float | None]:

@@ -124,6 +124,16 @@ def multiplicity_note(verdict: Verdict) -> str:
     )
 
 
+def counted(verdict: Verdict) -> str:
+    """Say how many items and questions the two axes are of."""
+    items = sum(probe.items for probe in verdict.probes)
+    questions = sum(benchmark.questions for benchmark in verdict.benchmarks)
+    return (
+        f"{items:,} item{'s' if items != 1 else ''} across, "
+        f"{questions:,} question{'s' if questions != 1 else ''} up"
+    )
+
+
 def blind(verdict: Verdict) -> float | None:
     """The mean over benchmarks on blank pictures; None where one was not asked about them."""
     found = [benchmark.blind for benchmark in verdict.benchmarks]

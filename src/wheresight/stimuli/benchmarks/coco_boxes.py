@@ -65,8 +65,14 @@ def with_coco_boxes(
     for question in questions:
         if not question.boxes and question.picture in own:
             by_category = own[question.picture].boxes
-            boxes = [b for name in mentions(question.stem) for b in by_category.get(name, ())]
-            question = replace(question, boxes=tuple(boxes))
+            boxes = [
+                (b, name) for name in mentions(question.stem) for b in by_category.get(name, ())
+            ]
+            question = replace(
+                question,
+                boxes=tuple(b for b, _ in boxes),
+                box_labels=tuple(name for _, name in boxes),
+            )
         found.append(question)
     return found
 

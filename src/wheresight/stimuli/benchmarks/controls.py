@@ -131,7 +131,8 @@ def mirrored(question: Question) -> Question:
         options = question.options
     else:
         stem, text, right = exchange(question.stem), exchange(question.text), question.right
-    return replace(question, stem=stem, text=text, options=options, right=right, boxes=())
+    return replace(question, stem=stem, text=text, options=options, right=right, boxes=(),
+                   box_labels=())  # fmt: skip
 
 
 def exchange(text: str) -> str:

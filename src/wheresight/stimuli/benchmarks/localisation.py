@@ -80,6 +80,7 @@ class Localisation:
                         group=item.id,
                         group_size=rows * columns,
                         boxes=((float(left), float(top), float(right), float(bottom)),),
+                        box_labels=(item.caption,),
                     )
                 )
         self._questions = check_questions(found, name)

@@ -4,14 +4,15 @@ Columns: `image` (a file's name, from the table's folder; in Parquet also encode
 `question`, `options` (a list; in CSV a JSON list, or parted by `|`; left out for yes and no),
 `answer` (an option, or its letter). If there are any: `id`, `category`, `group` (questions that
 count as one set), `pair`, `cluster` (default: the image), `boxes` (list of [left, top, right,
-bottom], pixels). The option `coco` names a file of COCO instance annotations, from which questions
-without boxes get those of the things that they name (`coco_boxes`), as in
-`own:questions.jsonl#coco=instances_val2017.json`.
+bottom], pixels), `box_labels` (a list as long: what is in each box). The option `coco` names a
+file of COCO instance annotations, from which questions without boxes get those of the things that
+they name (`coco_boxes`), as in `own:questions.jsonl#coco=instances_val2017.json`.
 """
 
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
@@ -69,6 +70,7 @@ def _question(
     picture = _picture(row.get("image"), where, stored)
     options = _options(row.get("options"), where)
     stem = clean(row["question"], where)
+    boxes = _boxes(row.get("boxes"), where)
     return Question(
         id=_text(row, "id") or str(number),
         picture=picture,
@@ -80,7 +82,8 @@ def _question(
         category=_text(row, "category"),
         group=_text(row, "group"),
         pair=_text(row, "pair"),
-        boxes=_boxes(row.get("boxes"), where),
+        boxes=boxes,
+        box_labels=_box_labels(row.get("box_labels"), len(boxes), where),
     )
 
 
@@ -136,12 +139,28 @@ def _boxes(value: Any, where: str) -> tuple[Box, ...]:
         boxes = tuple((float(a), float(b), float(c), float(d)) for a, b, c, d in found)
     except (ValueError, TypeError):
         boxes = ()
-    if not boxes or any(a >= c or b >= d for a, b, c, d in boxes):
+    finite = all(math.isfinite(end) for box in boxes for end in box)
+    if not boxes or not finite or any(a >= c or b >= d for a, b, c, d in boxes):
         raise StimulusError(
             f"{where} has the boxes {value!r}. Expected a list of [left, top, right, bottom] in "
             "pixels, left below right and top below bottom."
         )
     return boxes
+
+
+def _box_labels(value: Any, count: int, where: str) -> tuple[str, ...]:
+    if value in (None, "", []):
+        return ()
+    try:
+        found = json.loads(value) if isinstance(value, str) else value
+    except ValueError:
+        found = None
+    if not isinstance(found, list) or len(found) != count:
+        raise StimulusError(
+            f"{where} has {count} boxes and the labels {value!r} of them. Expected a list of texts "
+            "as long as that of its boxes."
+        )
+    return tuple(str(label) for label in found)
 
 
 ABOUT = {

@@ -34,6 +34,7 @@ class Question:
         present: accuracy of one who sees what is in the picture but not where, and who guesses
             among the options that are in it; None where that is not known.
         boxes: of the things that matter: left, top, right, bottom in pixels.
+        box_labels: what is in each box, for people; empty if that is not known.
 
     Raises:
         StimulusError: on construction, if the parts do not fit together.
@@ -52,6 +53,7 @@ class Question:
     pair: str = ""
     present: float | None = None
     boxes: tuple[Box, ...] = ()
+    box_labels: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         kinds = {option.strip().casefold() for option in self.options}
@@ -69,6 +71,12 @@ class Question:
             raise StimulusError(
                 f"The right option of the question {self.id!r} is number {self.right}. Expected 0 "
                 f"to {len(self.options) - 1}."
+            )
+
+        if self.box_labels and len(self.box_labels) != len(self.boxes):
+            raise StimulusError(
+                f"The question {self.id!r} has {len(self.boxes)} boxes and "
+                f"{len(self.box_labels)} labels of boxes. Expected a label for each box, or none."
             )
 
     @property

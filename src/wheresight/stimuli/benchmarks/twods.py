@@ -177,7 +177,8 @@ class TwoDS:
             value = _VALUE[ask.attribute](scene.shapes[other])
             right = question.options.index(value)
         changed = scene.exchanged(ask.subject, other)
-        return replace(question, picture=changed.to_json(), right=right)
+        labels = tuple(shape.name for shape in _shown(changed, ask))
+        return replace(question, picture=changed.to_json(), right=right, box_labels=labels)
 
     def extra_option(self, question: Question) -> str | None:
         """A value of the same kind that is neither among the options nor in the picture."""
@@ -287,7 +288,7 @@ def pose(scene: Scene, ask: Ask, image: str, settings: Settings, picture: str) -
         options = tuple(draws.shuffled([value(subject), *others, *absent][:CHOICES]))
         right = options.index(value(subject))
         present = 1 / len(seen & set(options))
-    shown = [s.box for s in (subject, reference) if s is not None]
+    shown = _shown(scene, ask)
     return Question(
         id=f"{image}-{ask.category}",
         picture=picture,
@@ -298,8 +299,15 @@ def pose(scene: Scene, ask: Ask, image: str, settings: Settings, picture: str) -
         right=right,
         category=ask.category,
         present=present,
-        boxes=tuple((float(a), float(b), float(c), float(d)) for a, b, c, d in shown),
-    )
+        boxes=tuple((float(a), float(b), float(c), float(d)) for a, b, c, d in
+                    (shape.box for shape in shown)),
+        box_labels=tuple(shape.name for shape in shown),
+    )  # fmt: skip
+
+
+def _shown(scene: Scene, ask: Ask) -> list[Shape]:
+    """The shapes in the places that a question is about."""
+    return [scene.shapes[n] for n in (ask.subject, ask.reference) if n >= 0]
 
 
 @dataclass(frozen=True, slots=True)
