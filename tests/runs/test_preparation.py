@@ -16,6 +16,7 @@ import psutil
 import pytest
 import torch
 from PIL import Image
+from spawned import kill, spawned
 
 import wheresight
 from wheresight import pocket
@@ -110,12 +111,12 @@ def test_killed_again_and_again_nothing_is_lost(
     made.begin(list(probe.shards()), 4)
     for n, job in enumerate(jobs(probe, 4)):
         # What was done ahead hides that they are dead; who is due is killed when they are back.
-        if due and n >= due[0] and (n == 1 or alive(os.getpid())):
+        if due and n >= due[0] and (n == 1 or spawned()):
             del due[0]
             time.sleep(draws.uniform(0, 0.5))
-            for process in helpers(os.getpid())[: draws.randint(1, 2)]:
-                process.kill()
-                killed.add(process.pid)
+            victims = helpers(os.getpid())[: draws.randint(1, 2)]
+            kill(victims)
+            killed |= {process.pid for process in victims}
         found.append(made.take(*job))
     assert not due and len(killed) >= 2
     assert_same(found, taken(InProcess(probe, scorer.encoder), probe, 4))
@@ -128,12 +129,11 @@ def test_it_gives_up_when_nothing_is_ever_finished(
     monkeypatch.setattr(preparation, "_RESTARTS", 2)
     stop = threading.Event()
 
-    def kill() -> None:
+    def keep_killing() -> None:
         while not stop.wait(0.05):
-            for process in helpers(os.getpid()):
-                process.kill()
+            kill(helpers(os.getpid()))
 
-    killer = threading.Thread(target=kill)
+    killer = threading.Thread(target=keep_killing)
     killer.start()
     try:
         with pytest.raises(RunError, match="died 3 times .* --picture-workers 0"):
@@ -205,20 +205,11 @@ def test_how_many_by_default(cores: int, accelerator: bool, expected: int) -> No
 # ---- whole runs, as programs ----------------------------------------------------------------
 
 
-def alive(parent: int) -> list[psutil.Process]:
-    """The processes that prepare pictures for another."""
-    return [
-        child
-        for child in psutil.Process(parent).children()
-        if child.status() != psutil.STATUS_ZOMBIE and "spawn_main" in " ".join(child.cmdline())
-    ]
-
-
 def helpers(parent: int) -> list[psutil.Process]:
-    """The same; waits until there are some."""
+    """The processes that prepare pictures for another; waits until there are some."""
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
-        if found := alive(parent):
+        if found := spawned(parent):
             return found
         time.sleep(0.01)
     raise AssertionError("no process came up")
@@ -252,9 +243,9 @@ def test_a_run_whose_picture_workers_are_killed_equals_an_undisturbed_one(tmp_pa
             time.sleep(0.005)
         time.sleep(draws.uniform(0, 0.3))
         victims = [process for process in helpers(run.pid) if process.pid not in killed]
-        for victim in victims[: draws.randint(1, 2)]:
-            victim.kill()
-            killed.add(victim.pid)
+        victims = victims[: draws.randint(1, 2)]
+        kill(victims)
+        killed |= {victim.pid for victim in victims}
     said, wrong = run.communicate(timeout=300)
     assert run.returncode == 0, said + wrong
     assert len(killed) >= 3

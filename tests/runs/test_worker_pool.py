@@ -10,22 +10,14 @@ import time
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 
-import psutil
 import pytest
+from spawned import kill, spawned
 
 from wheresight.runs.worker_pool import WorkerPool
 
 
 def nothing() -> None:
     """What a process does first."""
-
-
-def children() -> list[psutil.Process]:
-    return [
-        child
-        for child in psutil.Process().children()
-        if child.status() != psutil.STATUS_ZOMBIE and "spawn_main" in " ".join(child.cmdline())
-    ]
 
 
 @pytest.fixture
@@ -39,13 +31,12 @@ def test_results_and_errors_of_jobs_come_back(pool: WorkerPool) -> None:
     with pytest.raises(ZeroDivisionError):
         pool.result(futures[1])
     pool.close()
-    assert not children()
+    assert not spawned()
 
 
 def test_a_death_that_the_executor_has_not_seen_is_noticed(pool: WorkerPool) -> None:
     pool.result(pool.submit(os.getpid))
-    for child in children():
-        child.kill()
+    kill(spawned())
     begun = time.monotonic()
     with pytest.raises(BrokenProcessPool):
         pool.result(Future())  # a job that was added when the executor had given up
@@ -62,19 +53,18 @@ def test_a_process_started_while_the_executor_gives_up_is_ended(pool: WorkerPool
     with pytest.raises(BrokenProcessPool):
         pool.result(pool.submit(time.sleep, 600))
     pool.kill()
-    assert not children()
+    assert not spawned()
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_killed_at_random_moments(seed: int) -> None:
     draws, stop = random.Random(seed), threading.Event()
 
-    def kill() -> None:
+    def keep_killing() -> None:
         while not stop.wait(draws.uniform(0, 0.25)):
-            for child in children()[: draws.randint(1, 2)]:
-                child.kill()
+            kill(spawned()[: draws.randint(1, 2)])
 
-    killer = threading.Thread(target=kill)
+    killer = threading.Thread(target=keep_killing)
     killer.start()
     done = broken = 0
     try:
@@ -96,4 +86,4 @@ def test_killed_at_random_moments(seed: int) -> None:
         stop.set()
         killer.join()
     assert done + broken == 48 and broken
-    assert not children()
+    assert not spawned()
