@@ -37,7 +37,7 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.installed: $(VENV)/bin/python pyproject.toml constraints.txt
-	@echo "Installing wheresight into $(VENV) (a minute or two) ..."
+	@echo "Installing wheresight into $(VENV) (two to five minutes, silent meanwhile) ..."
 	$(PIP) --constraint constraints.txt --editable .
 	@touch $@
 

@@ -49,7 +49,7 @@ def pictures(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (("--model", "pockt"), "Unknown model 'pockt'. Did you mean 'pocket'?"),
+        (("--model", "pockt"), "Unknown model 'pockt'. Did you mean 'pocket'"),
         (("--model", "skeleton:llava-1.5"), "Did you mean 'skeleton:llava-1.5-7b'"),
         (("-i", "bappa"), "Unknown intervention 'bappa'. Did you mean 'bapa'"),
         (("-i", "none:strength=2"), "takes no parameters"),
