@@ -26,6 +26,8 @@ from wheresight.cli import (
 )
 from wheresight.errors import WheresightError
 
+_INTERRUPTED = 130  # 128 and the number of SIGINT, as shells count
+
 app = typer.Typer(
     name="wheresight",
     no_args_is_help=True,
@@ -71,6 +73,11 @@ def run() -> None:
     except WheresightError as error:
         typer.secho(f"wheresight: {error}", err=True, fg=typer.colors.RED)
         sys.exit(2)
-    except KeyboardInterrupt:
-        typer.echo("\nStopped. Finished records are kept; the same command goes on from there.")
-        sys.exit(130)
+    except (KeyboardInterrupt, SystemExit) as leaving:
+        # typer turns an interrupt into this exit code, without a word.
+        if isinstance(leaving, SystemExit) and leaving.code != _INTERRUPTED:
+            raise
+        typer.echo(
+            "\nStopped. Finished records are kept; the same command goes on from there.", err=True
+        )
+        sys.exit(_INTERRUPTED)

@@ -165,7 +165,8 @@ class LocalFolder:
 
 def _busy(name: str) -> RunError:
     return RunError(
-        f"Another wheresight process is writing to {name!r}. Wait for it, or choose another --out."
+        f"Another wheresight process is writing to {name!r}. Wait for it, look on with `wheresight "
+        f"serve {name}`, or choose another --out."
     )
 
 
