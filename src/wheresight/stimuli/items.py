@@ -195,8 +195,9 @@ class _Company:
         if absent is None:
             raise StimulusError(
                 f"The item {name!r} needs a caption that fits no tile and is no sibling of one, "
-                f"and the {len(self.sorted)} pairs of the source have none. Add pairs, or choose "
-                "a smaller grid."
+                f"and the {len(self.sorted)} pairs of the source have none. Add pairs, choose a "
+                "smaller grid, or leave out siblings: each takes a caption from those that may be "
+                "called absent."
             )
         return Item(
             id=name,
