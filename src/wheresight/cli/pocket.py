@@ -7,6 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
+Model = Annotated[str, typer.Argument(help="pocket, pocket-gemma, or a folder of such a model.")]
+
 app = typer.Typer(
     no_args_is_help=True,
     help="The small LVLM that comes with the package: train it anew, measure it, show its card.",
@@ -110,9 +112,7 @@ def train(
 
 @app.command()
 def evaluate(
-    model: Annotated[
-        str, typer.Argument(help="pocket, pocket-gemma, or a folder of such a model.")
-    ] = "pocket",
+    model: Model = "pocket",
     grids: Annotated[int, typer.Option("--grids", min=1, help="3x3 grids.")] = 300,
     scenes: Annotated[int, typer.Option("--scenes", min=1, help="Natural scenes.")] = 600,
     seed: Annotated[int, typer.Option("--seed", help="Seed of grids and scenes.")] = 7,
@@ -167,9 +167,7 @@ def data(
 
 @app.command()
 def card(
-    model: Annotated[
-        str, typer.Argument(help="pocket, pocket-gemma, or a folder of such a model.")
-    ] = "pocket",
+    model: Model = "pocket",
 ) -> None:
     """Print the model card."""
     from wheresight.errors import ModelError

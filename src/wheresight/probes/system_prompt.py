@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from wheresight.errors import ModelError
+
 if TYPE_CHECKING:
     from wheresight.lvlm.encoding import Encoded
     from wheresight.lvlm.scoring import Scorer
@@ -57,7 +59,6 @@ def system_turn(scorer: Scorer, text: str, question: str, row: Sequence[int]) ->
         question: any question.
         row: the tokens of a prompt with this question.
     """
-    from wheresight.errors import ModelError
     from wheresight.lvlm.prompts import chat_prompt
 
     processor: Any = scorer.lvlm.processor

@@ -33,6 +33,7 @@ from wheresight.report.measures import (
 from wheresight.report.numerals import (
     interval,
     level,
+    quantity,
     scaled,
     sign,
     written,
@@ -330,10 +331,7 @@ def _tip(results: Results, measure: Measure, result: InterventionResult) -> str:
 def counted(results: Results) -> str:
     """Say how many items the numbers are of."""
     items, keys = results.counts.items, results.counts.clusters
-    return (
-        f"{items:,} item{'s' if items != 1 else ''} about {keys:,} key "
-        f"picture{'s' if keys != 1 else ''}"
-    )
+    return f"{quantity(items, 'item')} about {quantity(keys, 'key picture')}"
 
 
 def _plain(axes: Axes, theme: Theme) -> None:

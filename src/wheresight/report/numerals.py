@@ -32,6 +32,15 @@ def written(number: float | None, unit: Unit, *, signed: bool = False) -> str:
     return text.lstrip("+-") if zero else text
 
 
+def quantity(count: int, noun: str) -> str:
+    """Write a count with what is counted.
+
+    >>> quantity(1, "item"), quantity(1200, "item")
+    ('1 item', '1,200 items')
+    """
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def interval(estimate: Estimate, unit: Unit, *, signed: bool = False) -> str:
     """Write an interval as `79.1 to 85.6`; a dash where it is undefined."""
     if estimate.low is None or estimate.high is None:

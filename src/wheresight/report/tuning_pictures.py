@@ -13,7 +13,7 @@ import numpy as np
 from wheresight.report.colours import Scale, differences_scale, hexadecimal, ink
 from wheresight.report.diagnostics.plots import INKS, dots, legend, panels, titled
 from wheresight.report.figures import Picture, Theme
-from wheresight.report.numerals import written
+from wheresight.report.numerals import quantity, written
 from wheresight.report.texts import one_line
 from wheresight.report.tips import number, span, spot, square
 from wheresight.report.tuning import measured, setting
@@ -187,8 +187,7 @@ def _tip(tuned: Tuned, one: CandidateResult) -> str:
     lines.append(number(tuned.chosen_by.label, one.objective, "share"))
     if one.minus_none is not None:
         lines.append(number("minus none", one.minus_none, "share", signed=True))
-    asked = tuned.split.validation.questions
-    return "\n".join([*lines, f"{asked:,} question{'s' if asked != 1 else ''}"])
+    return "\n".join([*lines, quantity(tuned.split.validation.questions, "question")])
 
 
 def _places(words: Sequence[str]) -> tuple[list[float], bool]:

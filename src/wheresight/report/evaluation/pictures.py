@@ -12,7 +12,7 @@ from wheresight.report.diagnostics.plots import dots, plain
 from wheresight.report.evaluation import numbers
 from wheresight.report.evaluation.numbers import Baseline, Line
 from wheresight.report.figures import Picture, Theme
-from wheresight.report.numerals import interval, written
+from wheresight.report.numerals import interval, quantity, written
 from wheresight.report.texts import one_line, slug
 from wheresight.report.tips import number as tip_line
 from wheresight.report.tips import spot
@@ -73,10 +73,8 @@ def accuracy_picture(entry: BenchmarkResult, number: int, columns: int) -> Pictu
 def counted(entry: BenchmarkResult) -> str:
     """Say how many questions the numbers are of."""
     asked, about = entry.questions, entry.pictures
-    return (
-        f"{asked:,} question{'s' if asked != 1 else ''} about {about:,} "
-        f"picture{'s' if about != 1 else ''} or set{'s' if about != 1 else ''}"
-    )
+    sets = "set" if about == 1 else "sets"
+    return f"{quantity(asked, 'question')} about {quantity(about, 'picture')} or {sets}"
 
 
 def _draw(

@@ -6,7 +6,7 @@ guessing moves a point up; a lower flip rate is said beside it, and never stands
 
 from __future__ import annotations
 
-from wheresight.report.numerals import Unit, interval, written
+from wheresight.report.numerals import Unit, interval, quantity, written
 from wheresight.report.texts import one_line
 from wheresight.runs.results import Estimate
 from wheresight.runs.verdict import (
@@ -128,10 +128,7 @@ def counted(verdict: Verdict) -> str:
     """Say how many items and questions the two axes are of."""
     items = sum(probe.items for probe in verdict.probes)
     questions = sum(benchmark.questions for benchmark in verdict.benchmarks)
-    return (
-        f"{items:,} item{'s' if items != 1 else ''} across, "
-        f"{questions:,} question{'s' if questions != 1 else ''} up"
-    )
+    return f"{quantity(items, 'item')} across, {quantity(questions, 'question')} up"
 
 
 def blind(verdict: Verdict) -> float | None:
