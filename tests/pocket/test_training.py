@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from typer.testing import CliRunner
 from wheresight.cli.pocket import app
 from wheresight.errors import WheresightError
 from wheresight.pocket.recipe import Recipe, preset
+from wheresight.pocket.train import train
 
 
 def test_presets():
@@ -58,11 +60,22 @@ def test_smoke_training_from_the_command_line(tmp_path):
     assert ids.shape[1] > inputs["input_ids"].shape[1]
     assert "recipe" in CliRunner().invoke(app, ["card", str(out)]).output.lower()
 
+    twice = replace(preset("smoke"), shape_rounds=2)
+    try:
+        for start in (first, out):
+            train(twice, tmp_path / f"{start.name}-2", evaluate=False, start=start)
+    finally:
+        torch.set_num_threads(threads)
+    assert (tmp_path / "first-2" / name).read_bytes() == (tmp_path / "model-2" / name).read_bytes()
+    assert (tmp_path / "first-2" / name).read_bytes() != (out / name).read_bytes()
+    told = json.loads((tmp_path / "model-2" / "training.json").read_text())
+    assert list(told["curves"]) == list(twice.phases) and len(twice.phases) == 6
+    assert "in 2 rounds" in (tmp_path / "model-2" / "README.md").read_text()
+
 
 def test_the_last_part_alone_goes_on_from_a_folder_once(tmp_path):
     """A folder that has had all parts is refused; nothing is written."""
     from wheresight.pocket import model_folder
-    from wheresight.pocket.train import train
 
     with pytest.raises(WheresightError, match="has had the phases tower, decoder, tower, shapes"):
         train(preset("smoke"), tmp_path / "out", start=model_folder())

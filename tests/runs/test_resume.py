@@ -14,6 +14,8 @@ import pyarrow as pa
 import pyarrow.compute
 import pytest
 
+from wheresight.errors import RunError
+from wheresight.runs.overlap import without_overlap
 from wheresight.runs.store import RunFolder
 
 ITEMS = 40  # four units an intervention
@@ -96,6 +98,37 @@ def test_more_items_reuse_what_is_there(undisturbed: tuple[Path, pa.Table], tmp_
     run(out)
     assert first <= {f.name for f in (out / "records").iterdir()}
     assert RunFolder(out).read().equals(undisturbed[1])
+
+
+def test_a_run_may_grow_from_any_number_of_items_and_not_shrink(
+    undisturbed: tuple[Path, pa.Table], tmp_path: Path
+) -> None:
+    _, records = undisturbed
+    out = tmp_path / "run"
+    run(out, "--items", "3")
+    run(out, "--items", "14")  # a unit of ten, of which three are there, and one of four
+    found = RunFolder(out).read()
+    kept = pyarrow.compute.is_in(records["item"], found["item"].unique())
+    same = ["item", "cell", "question", "intervention", "recipe", "caption"]
+    assert found.select(same).equals(records.filter(kept).select(same))
+    assert len(found["item"].unique()) == 14
+    assert "14 items" in (out / "report.html").read_text()
+    fewer = subprocess.run(command(out, "--items", "13"), capture_output=True, text=True)
+    assert fewer.returncode == 2 and "holds a run of 14 items, and 13" in fewer.stderr
+    assert RunFolder(out).read().equals(found)
+
+
+def test_units_that_disagree_about_an_item_are_refused(
+    undisturbed: tuple[Path, pa.Table],
+) -> None:
+    _, records = undisturbed
+    one = records.filter(pyarrow.compute.equal(records["intervention"], "none"))
+    few = one.filter(pyarrow.compute.equal(one["item"], one["item"][0]))
+    assert sum(t.num_rows for t in without_overlap({"a": few, "b": one})) == one.num_rows
+    index = few.schema.get_field_index("caption")
+    other = few.set_column(index, few.schema.field(index), pa.array(["x"] * few.num_rows))
+    with pytest.raises(RunError, match="other pictures or captions"):
+        list(without_overlap({"a": other, "b": one}))
 
 
 def test_one_thread_or_two_and_batches_of_any_size_agree(

@@ -30,7 +30,7 @@ def train(
     start: Annotated[
         Path | None,
         typer.Option(
-            "--from", help="Folder with tower and decoder to take; only the last part is trained."
+            "--from", help="Folder with some of the parts, to go on from; the rest is trained."
         ),
     ] = None,
     keep: Annotated[
@@ -55,8 +55,10 @@ def train(
     from wheresight.pocket.recipe import preset as find
 
     recipe = find(preset, seed, architecture)
+    from wheresight.pocket.train import phases_left
     from wheresight.pocket.train import train as run
 
+    phases = recipe.phases if start is None else phases_left(start, recipe)
     console = Console(stderr=True)
     columns = (
         TextColumn("{task.description:>15}"),
@@ -67,16 +69,9 @@ def train(
         TextColumn("{task.fields[note]}"),
     )
     with Progress(*columns, console=console) as progress:
-        lengths = {
-            "tower": recipe.tower_steps,
-            "decoder": recipe.decoder_steps,
-            "tower, shapes": recipe.shape_tower_steps,
-            "decoder, shapes": recipe.shape_decoder_steps,
-        }
         bars = {
             phase: progress.add_task(phase, total=steps, note="", start=False)
-            for phase, steps in lengths.items()
-            if start is None or "shapes" in phase
+            for phase, steps in phases.items()
         }
 
         def report(phase: str, step: int, steps: int, values: dict[str, float]) -> None:

@@ -74,6 +74,8 @@ def _recipe(training: dict[str, Any]) -> str:
     recipe, parts, seconds = training["recipe"], training["parameters"], training["seconds"]
     kind = recipe.get("architecture", "llava")
     option = "" if kind == "llava" else f" --architecture {kind}"
+    rounds = recipe.get("shape_rounds", 1)
+    again = f"   All of this in {rounds} rounds, on new scenes each.\n" if rounds > 1 else ""
     return f"""## Recipe
 
 {parts["all"] / 1e6:.1f} M parameters (tower {parts["tower"] / 1e6:.1f}, projector
@@ -102,7 +104,7 @@ pictures, {(recipe["image_size"] // recipe["patch_size"]) ** 2} image tokens; se
    tokens' length are held. Then the decoder again, {recipe["shape_decoder_steps"]:,} steps:
    {recipe["shape_share"]:.0%} on shapes with {recipe["shape_questions"]} questions each, the others
    as before, {recipe["options_share"]:.0%} of their questions with the answers to choose from.
-
+{again}
 Scenes are natural: one to a few things (at most 5 for the decoder, 6 for the tower), centres drawn
 from a normal distribution around the middle (standard deviation {recipe["centre_spread"]:.0%} of
 the side), sizes and backgrounds varied; {recipe["grid_share"]:.0%} are grids of 2 to 9 things. No

@@ -14,7 +14,8 @@ class Recipe:
     Steps: the tower learns for ``tower_steps`` of ``tower_batch`` pictures, then is frozen with
     its projector while the decoder learns for ``decoder_steps`` of ``decoder_batch`` pictures
     with ``questions`` questions each. Last, both go on for ``shape_tower_steps`` and
-    ``shape_decoder_steps``, half of them on pictures of shapes (``shape_scenes``).
+    ``shape_decoder_steps``, half of them on pictures of shapes (``shape_scenes``);
+    ``shape_rounds`` times.
     """
 
     architecture: str = "llava"
@@ -66,6 +67,7 @@ class Recipe:
     fresh_starts: tuple[int, ...] = (2_000, 3_000)  # new optimizer state, new stream of scenes
     multi_turn_share: float = 0.05
 
+    shape_rounds: int = 1
     shape_tower_steps: int = 1_500
     shape_tower_rate: float = 1.5e-3
     shape_decoder_steps: int = 3_000
@@ -84,10 +86,25 @@ class Recipe:
         """How many tokens a picture takes in the decoder."""
         return (self.image_size // self.patch_size) ** 2
 
+    @property
+    def phases(self) -> dict[str, int]:
+        """The phases of the training in their order, with their steps."""
+        steps = {"tower": self.tower_steps, "decoder": self.decoder_steps}
+        for turn in range(self.shape_rounds):
+            tower, decoder = shape_phases(turn)
+            steps |= {tower: self.shape_tower_steps, decoder: self.shape_decoder_steps}
+        return steps
+
     def to_dict(self) -> dict[str, Any]:
         """The recipe as plain JSON values."""
         values = asdict(self)
         return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
+
+
+def shape_phases(turn: int) -> tuple[str, str]:
+    """What the two phases of a round of the last part are called; ``turn`` counts from 0."""
+    number = f" {turn + 1}" if turn else ""
+    return f"tower, shapes{number}", f"decoder, shapes{number}"
 
 
 def preset(name: str, seed: int | None = None, architecture: str = "llava") -> Recipe:

@@ -14,7 +14,7 @@ from wheresight.errors import WheresightError
 from wheresight.pocket.architectures import architecture, architecture_of
 from wheresight.pocket.curves import Report
 from wheresight.pocket.emoji import Things
-from wheresight.pocket.recipe import Recipe
+from wheresight.pocket.recipe import Recipe, shape_phases
 
 
 def train(
@@ -28,8 +28,8 @@ def train(
 ) -> dict[str, Any]:
     """Train, save, evaluate the saved folder, and write its card.
 
-    The weights are rounded to half precision before the last part, as they are in a folder; so a
-    run that starts from a folder goes on as the one that wrote it would have.
+    The weights are rounded to half precision before each round of the last part, as they are in a
+    folder; so a run that starts from a folder goes on as the one that wrote it would have.
 
     Args:
         recipe: every number.
@@ -37,7 +37,8 @@ def train(
         report: called now and then with phase, step, steps and the means since the last call.
         evaluate: whether to measure the saved folder (some minutes on 2 cores).
         say: called with one line at the start of each part.
-        start: a folder of this package whose first two parts are taken as they are.
+        start: a folder of this package, with the first two parts or some rounds of the last, to
+            go on from.
         keep: a folder to write after the first two parts, for a later run to start from.
 
     Returns:
@@ -61,14 +62,19 @@ def train(
         model, processor, training = _taken_up(start, recipe, things)
     if keep is not None:
         save_folder(model, processor, keep, training | _told(model, things, recipe, training))
-    tell("shapes and lists of answers")
     started = time.monotonic()
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.copy_(parameter.half())
-    curves = train_on_shapes(model, processor.tokenizer, things, recipe, quiet)
-    training["curves"] |= curves
-    training["seconds"]["shapes"] = time.monotonic() - started
+    for turn in range(recipe.shape_rounds):
+        if shape_phases(turn)[0] in training["curves"]:
+            continue
+        tell("shapes and lists of answers")
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.copy_(parameter.half())
+        training["curves"] |= train_on_shapes(
+            model, processor.tokenizer, things, recipe, quiet, turn
+        )
+    before = training["seconds"].get("shapes", 0.0)
+    training["seconds"]["shapes"] = before + time.monotonic() - started
     training |= _told(model, things, recipe, training)
     save_folder(model, processor, out, training)
     if evaluate:
@@ -124,17 +130,12 @@ def _taken_up(folder: Path, recipe: Recipe, things: Things) -> tuple[Any, Any, d
     from wheresight.pocket.model import build_processor
     from wheresight.pocket.tokenizer import train_tokenizer
 
+    phases_left(folder, recipe)
     pocket = load_pocket(folder, things)
     told = json.loads((folder / "training.json").read_text())
-    first = ("tower", "decoder")
-    if set(told["curves"]) != set(first):
-        raise WheresightError(
-            f"{folder} has had the phases {', '.join(told['curves'])}. Expected one with "
-            f"{' and '.join(first)} alone to go on from."
-        )
     training = {
-        "seconds": {phase: told["seconds"][phase] for phase in first},
-        "curves": {phase: told["curves"][phase] for phase in first},
+        "seconds": {part: told["seconds"][part] for part in told["seconds"] if part != "all"},
+        "curves": told["curves"],
         "place_error": told["place_error"],
     }
     # Made anew, because a tokenizer that was loaded is saved with words on where it came from.
@@ -147,6 +148,29 @@ def _taken_up(folder: Path, recipe: Recipe, things: Things) -> tuple[Any, Any, d
             f"that this version's recipe of {recipe.architecture} wrote."
         )
     return pocket.model, build_processor(recipe, tokenizer), training
+
+
+def phases_left(folder: Path, recipe: Recipe) -> dict[str, int]:
+    """The phases of a recipe that a folder of this package has not had, with their steps.
+
+    Raises:
+        WheresightError: if the folder has had all, or only a part of what is saved at once.
+    """
+    path = folder / "training.json"
+    if not path.is_file():
+        raise WheresightError(
+            f"There is no training.json in {folder}. Expected a folder that `wheresight pocket "
+            "train` wrote."
+        )
+    had = list(json.loads(path.read_text())["curves"])
+    known = list(recipe.phases)
+    # A tower and its decoder are saved together.
+    if had != known[: len(had)] or len(had) not in range(2, len(known), 2):
+        raise WheresightError(
+            f"{folder} has had the phases {', '.join(had)}. Expected one that has had tower and "
+            f"decoder, but not yet all of {', '.join(known)}, to go on from."
+        )
+    return {phase: recipe.phases[phase] for phase in known[len(had) :]}
 
 
 def parameter_counts(model: Any) -> dict[str, int]:

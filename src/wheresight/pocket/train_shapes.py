@@ -19,7 +19,7 @@ from wheresight.pocket.model import image_features, name_vectors, pixel_tensor
 from wheresight.pocket.optimizer import MuonAndAdamW, learning_rate
 from wheresight.pocket.packing import pack
 from wheresight.pocket.places import place_code
-from wheresight.pocket.recipe import Recipe
+from wheresight.pocket.recipe import Recipe, shape_phases
 from wheresight.pocket.scenes import IGNORE, Scene, sample_scene
 from wheresight.pocket.shape_scenes import NAMES, ask_of_shapes, sample_shape_scene
 from wheresight.pocket.train_decoder import learn, only_decoder_trains
@@ -33,13 +33,21 @@ _STAGE = Stage(0.6, 0.25, 0.04, 0.14, where=0.22, cell_match=0.05, relation=0.30
 
 
 def train_on_shapes(
-    model: Any, tokenizer: Any, things: Things, recipe: Recipe, report: Report
+    model: Any, tokenizer: Any, things: Things, recipe: Recipe, report: Report, turn: int = 0
 ) -> dict[str, list[dict[str, float]]]:
-    """Train tower and projector, then the decoder, in place; the curves of both."""
-    return {
-        "tower, shapes": _train_tower(model, tokenizer, things, recipe, report),
-        "decoder, shapes": _train_decoder(model, tokenizer, things, recipe, report),
-    }
+    """Train tower and projector, then the decoder, in place; the curves of both.
+
+    Each round, ``turn``, has pictures and questions of its own.
+    """
+    own = (turn,) if turn else ()
+    curves = {}
+    for part, learns, phase in zip(
+        (8, 9), (_train_tower, _train_decoder), shape_phases(turn), strict=True
+    ):
+        curve = Curve(phase, recipe.phases[phase], recipe.log_every, report)
+        seed = (recipe.seed, part, *own)
+        curves[phase] = learns(model, tokenizer, things, recipe, seed, curve)
+    return curves
 
 
 def asked_scene(
@@ -66,12 +74,17 @@ def place_directions(features: torch.Tensor) -> torch.Tensor:
 
 
 def _train_tower(
-    model: Any, tokenizer: Any, things: Things, recipe: Recipe, report: Report
+    model: Any,
+    tokenizer: Any,
+    things: Things,
+    recipe: Recipe,
+    seed: tuple[int, ...],
+    curve: Curve,
 ) -> list[dict[str, float]]:
     import torch
     from torch.nn import functional as F
 
-    rng = np.random.default_rng((recipe.seed, 8))
+    rng = np.random.default_rng(seed)
     names = [*things.names, *(name for name in NAMES if name not in things.names), BACKGROUND]
     place = {name: index for index, name in enumerate(names)}
     of_shape = torch.tensor([place[name] for name in NAMES])
@@ -102,7 +115,6 @@ def _train_tower(
         parameter.requires_grad_(True)
     optimizer = MuonAndAdamW(named, recipe.tower_weight_decay)
     steps = recipe.shape_tower_steps
-    curve = Curve("tower, shapes", steps, recipe.log_every, report)
     tower = architecture_of(model).tower(model)
     tower.set_attn_implementation("eager")
     model.train()
@@ -145,13 +157,17 @@ def _right(
 
 
 def _train_decoder(
-    model: Any, tokenizer: Any, things: Things, recipe: Recipe, report: Report
+    model: Any,
+    tokenizer: Any,
+    things: Things,
+    recipe: Recipe,
+    seed: tuple[int, ...],
+    curve: Curve,
 ) -> list[dict[str, float]]:
-    rng = np.random.default_rng((recipe.seed, 9))
+    rng = np.random.default_rng(seed)
     named = only_decoder_trains(model)
     optimizer = MuonAndAdamW(named, recipe.decoder_weight_decay, recipe.word_rate_share)
     steps = recipe.shape_decoder_steps
-    curve = Curve("decoder, shapes", steps, recipe.log_every, report)
     kind, batch, count = architecture_of(model), recipe.decoder_batch, recipe.image_tokens
     model.train()
     for step in range(steps):

@@ -25,6 +25,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from wheresight.errors import RunError
+from wheresight.runs.overlap import without_overlap
 from wheresight.runs.places import open_place
 from wheresight.runs.places.place import first_line
 from wheresight.runs.records import RECORD_SCHEMA, SCHEMA_VERSION
@@ -232,7 +233,9 @@ class RunFolder:
     def read(self) -> pa.Table:
         """All records, by item, cell, question and intervention.
 
-        Where two writers have made one unit, which a store without locks allows, one part counts.
+        Where two writers have made one unit, which a store without locks allows, one part counts;
+        and where a unit of few items was followed by one with more, when the run was made larger,
+        the larger one.
 
         Raises:
             RunError: if there are none, a part is damaged (which one, and what to do), or a part
@@ -267,7 +270,7 @@ class RunFolder:
                 f"{self.name!r} has no records yet. Repeat the probe's command to make them."
             )
         by = [(name, "ascending") for name in ("item", "cell", "question", "intervention")]
-        return pa.concat_tables(tables.values()).sort_by(by)
+        return pa.concat_tables(without_overlap(tables)).sort_by(by)
 
     def files(self) -> AbstractContextManager[Path]:
         """A local folder for what is made from the records; put into the store where it is one."""
