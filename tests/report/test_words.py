@@ -59,6 +59,53 @@ def test_no_hint_when_criterion_explains_little(typical):
     assert "the other way" in words.criterion_note(comparison)
 
 
+def test_no_hint_when_what_a_criterion_explains_is_unknown(typical):
+    comparison = typical.results.comparisons[0]
+    share = Estimate.of(0.63, -0.002, 1.84)
+    shift = comparison.criterion_shift.model_copy(update={"share": share})
+    comparison = comparison.model_copy(update={"criterion_shift": shift})
+    assert "plain shift" not in words.comparison(typical.results, comparison)
+    assert "explains 63% (0 to 184%)" in words.criterion_note(comparison)
+
+
+@pytest.mark.parametrize(
+    ("hits", "right", "joint", "meaning"),
+    [
+        (Estimate.of(0.05, 0.02, 0.08), Estimate.of(0.02, 0.01, 0.03), ", but also", "readiness"),
+        (
+            Estimate.of(-0.05, -0.08, -0.02),
+            Estimate.of(-0.04, -0.06, -0.02),
+            ", and",
+            "worse at telling",
+        ),
+        (Estimate.of(0.0, -0.01, 0.01), Estimate.of(-0.02, -0.03, -0.01), ", and", "hits do not"),
+    ],
+)
+def test_more_false_alarms_are_read_beside_the_hits(typical, hits, right, joint, meaning):
+    alarms = Estimate.of(0.03, 0.01, 0.05)
+    even = typical.results.comparisons[0].overall.balanced_spread.model_copy(
+        update={"delta_debiased": Estimate.of(-3, -9, 2)}
+    )
+    one = compared(
+        typical.results, hit_rate=hits, balanced_accuracy=right, false_alarm_rate=alarms,
+        balanced_spread=even,
+    )  # fmt: skip
+    assert f"{joint} says Yes more often to what" in words.comparison(typical.results, one)
+    results = typical.results.model_copy(update={"comparisons": [one]})
+    said = [c.text for c in words.cautions(results) if "False alarms" in c.text]
+    assert len(said) == 1 and meaning in said[0]
+
+
+def test_awareness_is_a_command_away_and_a_toy_is_called_one(typical):
+    def of(**told):
+        return typical.results.model_copy(update={"configuration": told})
+
+    said = words.other_side(of(model="my folder", adapter="bapa"))
+    assert said.startswith("wheresight evaluate --model 'my folder' --adapter DIR -b 2ds -i none")
+    assert words.scope(of(model="my folder")) == ""
+    assert "is a toy" in words.scope(of(model="pocket-gemma"))
+
+
 def test_comparison_without_difference_claims_none(typical):
     zero = Estimate.of(0.01, -0.01, 0.03)
     spread = typical.results.comparisons[0].overall.balanced_spread

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -25,7 +26,8 @@ def interventions(
     from wheresight.interventions.registry import known_interventions
     from wheresight.interventions.spec import example
 
-    found = [_described(example(name)) for name in known_interventions()]
+    with Console(stderr=True).status("Asking the families of the installed transformers"):
+        found = [_described(example(name)) for name in known_interventions()]
     if as_json:
         typer.echo(json.dumps(found, indent=2))
         return
@@ -71,11 +73,19 @@ def _default(field: dataclasses.Field[Any]) -> str:
 @app.command()
 def models() -> None:
     """Models that come with the package, and skeletons with random weights."""
-    from wheresight.lvlm.loading import named_models
-    from wheresight.skeletons import names
+    from wheresight.lvlm.loading import named_models, resolve
+    from wheresight.pocket import NAMES
+    from wheresight.skeletons import about, names
 
-    for name in [*sorted(named_models()), *names()]:
-        typer.echo(name)
+    said = {}
+    for name in sorted(named_models()):
+        config = json.loads((Path(resolve(name)) / "config.json").read_text(encoding="utf-8"))
+        origin = "trained on emoji and shapes" if name in NAMES else "of another package"
+        said[name] = f"{config['architectures'][0]}, {origin}"
+    said |= {name: about(name) for name in names()}
+    width = max(map(len, said))
+    for name, text in said.items():
+        typer.echo(f"{name:{width}}  {text}")
 
 
 @app.command("families")

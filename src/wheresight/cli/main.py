@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 import typer
@@ -68,6 +69,9 @@ app.add_typer(train.app, name="train")
 
 def run() -> None:
     """Entry point: as `app`, with our errors as one sentence and exit code 2."""
+    if not sys.stderr.isatty():
+        # Bars of transformers and of the hub, which in a file are one line after the other.
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     try:
         app()
     except WheresightError as error:

@@ -19,10 +19,7 @@ Model = Annotated[
 ]
 Adapter = Annotated[
     str | None,
-    typer.Option(
-        help="Folder of a trained adapter (see: wheresight train). Interventions are applied "
-        "as given; default: the one that it was trained under."
-    ),
+    typer.Option(help="Folder of a trained adapter (see: wheresight train)."),
 ]
 Source = Annotated[
     str,
@@ -85,7 +82,8 @@ Interventions = Annotated[
     typer.Option(
         "--intervention",
         "-i",
-        help="none, bapa, ... Repeat to compare several with the first. Default: none.",
+        help="none, bapa, ... Repeat to compare several with the first. Default: what the "
+        "adapter or model was trained under, else none.",
         autocompletion=complete_intervention,
     ),
 ]

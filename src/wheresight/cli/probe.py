@@ -50,7 +50,8 @@ def probe(
         typer.Option(
             "--intervention",
             "-i",
-            help="none, bapa, ... Repeat to compare several. Default: none and bapa.",
+            help="none, bapa, ... Repeat to compare several. Default: what the adapter or model "
+            "was trained under, else none and bapa.",
             autocompletion=complete_intervention,
         ),
     ] = None,

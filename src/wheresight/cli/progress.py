@@ -64,7 +64,7 @@ class ConsoleProgress:
         self._done += count
         if self._bar is not None:
             self._bar.advance(self._bar.task_ids[0], count)
-        elif time.monotonic() - self._said >= _SECONDS_BETWEEN_LINES:
+        elif time.monotonic() - self._said >= _SECONDS_BETWEEN_LINES and self._done < self._total:
             self._said = time.monotonic()
             self._line()
 
@@ -81,9 +81,31 @@ class ConsoleProgress:
         rate = (self._done - self._before) / spent
         said = [f"{self._done:,}/{self._total:,} {self._unit}"]
         if rate:  # nothing done yet says nothing of the rest
-            said.append(f"{rate:,.0f}/s" if rate >= 1 else f"{1 / rate:,.1f} s each")
+            said.append(_rate(rate))
         if self._done >= self._total:
             said.append("done")
         elif rate:
-            said.append(f"about {(self._total - self._done) / rate:,.0f} s left")
+            said.append(f"about {_duration((self._total - self._done) / rate)} left")
         self._console.print(", ".join(said), highlight=False)
+
+
+def _rate(each_second: float) -> str:
+    """Write a rate with two digits at least.
+
+    >>> _rate(1234.5), _rate(2.345), _rate(0.4)
+    ('1,234/s', '2.3/s', '2.5 s each')
+    """
+    if each_second < 1:
+        return f"{1 / each_second:,.1f} s each"
+    return f"{each_second:,.1f}/s" if each_second < 10 else f"{each_second:,.0f}/s"
+
+
+def _duration(seconds: float) -> str:
+    """Write a time to wait in the largest unit of which it has two at least.
+
+    >>> _duration(80), _duration(1176), _duration(9000)
+    ('80 s', '20 min', '2.5 h')
+    """
+    if seconds < 120:
+        return f"{seconds:,.0f} s"
+    return f"{seconds / 60:,.0f} min" if seconds < 7200 else f"{seconds / 3600:,.1f} h"

@@ -78,7 +78,8 @@ def resolve(name: str) -> str:
     if is_path:
         raise ModelError(
             unknown_name("model", name, known)
-            + " A folder with config.json or a hub id such as owner/name is accepted too."
+            + " A folder with config.json, a hub id such as owner/name, or a skeleton (see: "
+            "wheresight list models) is accepted too."
         )
     return name
 

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from wheresight.report.measures import place
+from wheresight.report.numerals import quantity
 from wheresight.runs.results import Results
 
 _CHOICE_COLUMNS = ("item", "question", "intervention", "cell", "expected", "answer")
@@ -138,15 +139,16 @@ def _misses(answers: _Answers, results: Results) -> _Ranked:
 
 def _false_alarms(answers: _Answers, specs: Sequence[str]) -> _Ranked:
     """Questions about what is not there that are answered Yes most often."""
-    alarms: dict[tuple[str, str], int] = {}
+    alarms: dict[tuple[str, str], tuple[int, int]] = {}
     for (item, question, _), (expected, by_cell) in answers.items():
         if not expected:
             yes = sum(answer == "yes" for answer in by_cell.values())
-            alarms[item, question] = alarms.get((item, question), 0) + yes
+            before = alarms.get((item, question), (0, 0))
+            alarms[item, question] = (before[0] + yes, before[1] + len(by_cell))
     return [
-        (-count, item, question, "Answered Yes though the caption's picture is not there.")
-        for (item, question), count in alarms.items()
-        if count
+        (-yes, item, question, f"False alarm: {yes} of {quantity(asked, 'answer')} are Yes.")
+        for (item, question), (yes, asked) in alarms.items()
+        if yes
     ]
 
 

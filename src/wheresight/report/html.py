@@ -21,7 +21,7 @@ from wheresight.report.measures import (
     place,
     shape,
 )
-from wheresight.report.numerals import Unit, level
+from wheresight.report.numerals import Unit, level, written
 from wheresight.report.samples import Maps, Samples
 from wheresight.report.texts import one_line
 from wheresight.report.thumbnails import Render, Thumbnails
@@ -56,11 +56,11 @@ class Heat:
         return Markup(f"background:{colours.hexadecimal(ground)};color:{ink}")
 
     def rounded(self, estimate: Estimate) -> str:
-        """Write the number of a cell without decimals, for the small map."""
+        """Write the number of a cell for the small map: differences alone have a decimal."""
         if estimate.value is None:
             return ""
-        percent = round(100 * estimate.value)
-        return true_minus(f"{percent:+d}" if self.signed and percent else f"{percent:d}")
+        unit: Unit = "share" if self.signed else "whole"
+        return true_minus(written(estimate.value, unit, signed=self.signed))
 
 
 @dataclass(frozen=True)

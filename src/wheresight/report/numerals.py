@@ -6,14 +6,14 @@ from typing import Literal
 
 from wheresight.runs.results import Estimate, Results
 
-Unit = Literal["share", "percent", "squared", "index", "z", "nats", "score"]
+Unit = Literal["share", "whole", "percent", "squared", "index", "z", "nats", "score"]
 
-_SCALE = {"share": 100.0}
-_DECIMALS = {"share": 1, "percent": 1, "index": 3, "z": 2, "nats": 2, "score": 2}
+_SCALE = {"share": 100.0, "whole": 100.0}
+_DECIMALS = {"share": 1, "whole": 0, "percent": 1, "index": 3, "z": 2, "nats": 2, "score": 2}
 
 
 def scaled(number: float, unit: Unit) -> float:
-    """Return a number as it is shown: shares become percent."""
+    """Return a number as it is shown: shares become percent, `whole` ones without decimals."""
     return number * _SCALE.get(unit, 1.0)
 
 
@@ -51,7 +51,7 @@ def interval(estimate: Estimate, unit: Unit, *, signed: bool = False) -> str:
 
 def sign(unit: Unit, *, difference: bool = False) -> str:
     """Return the unit as it stands after a number, with its space; differences are in points."""
-    if unit in ("share", "percent"):
+    if unit in ("share", "whole", "percent"):
         return " points" if difference else "%"
     return {"squared": " %²", "nats": " nats"}.get(unit, "")
 

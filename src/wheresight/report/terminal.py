@@ -307,7 +307,9 @@ def _cautions(results: Results, console: Console) -> None:
         console.print(line.append(_safe(caution.text, console)))
     if results.protocol == "balanced" or not found:
         _say(console, words.protocol_note(results), "dim")
-    _say(console, words.TWO_SIDES, "dim")
+    _say(console, f"{words.TWO_SIDES} {words.other_side(results)}", "dim")
+    if words.scope(results):
+        _say(console, words.scope(results), "dim")
 
 
 def _safe(text: str, console: Console) -> str:

@@ -7,9 +7,11 @@ that says Yes to everything.
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from typing import Literal
 
+from wheresight.pocket import NAMES
 from wheresight.report.measures import (
     asks_absent,
     place,
@@ -43,7 +45,7 @@ TWO_SIDES = (
     "This report shows robustness: whether the same picture, moved, gets the same answer. It does "
     "not show awareness: whether the model knows where a picture is when it is asked. A method "
     "can buy evenness over places by making the model blind to place, so read this together with "
-    "a benchmark that asks about places, such as WhatsUp or VSR."
+    "a benchmark that asks about places. One that needs no download:"
 )
 
 
@@ -63,6 +65,31 @@ def model_under(spec: str) -> str:
 def named(spec: str) -> str:
     """Name an intervention within a sentence, where the bare word none would mislead."""
     return "the model as published" if spec == "none" else spec
+
+
+def other_side(results: Results) -> str:
+    """The command that asks the same model about places, where its name is known."""
+    told = results.configuration
+    if "model" not in told:
+        return "wheresight evaluate -b 2ds"
+    parts = ["wheresight", "evaluate", "--model", str(told["model"])]
+    if told.get("adapter"):
+        parts += ["--adapter", "DIR"]
+    parts += ["-b", "2ds"]
+    for result in results.interventions:
+        parts += ["-i", result.intervention]
+    return shlex.join([*parts, "--out", "asked"])
+
+
+def scope(results: Results) -> str:
+    """What the model is, where it is one that comes with this package; else nothing."""
+    model = results.configuration.get("model")
+    if model not in NAMES:
+        return ""
+    return (
+        f"{model} is a toy that comes with wheresight, trained from scratch on emoji and shapes "
+        "and under no intervention: what holds for it need not hold for the models that people use."
+    )
 
 
 def answering(numbers: OverallNumbers) -> Answering:
@@ -126,10 +153,12 @@ def comparison(results: Results, compared: Comparison) -> str:
     )
     if _above(compared.overall.false_alarm_rate):
         points = written(compared.overall.false_alarm_rate.value, "share", signed=True)
-        sentence += f", but also says Yes more often to what is not there ({points} points)"
+        worse = _below(compared.overall.balanced_accuracy) or _above(evenness)
+        joint = ", and" if worse else ", but also"
+        sentence += f"{joint} says Yes more often to what is not there ({points} points)"
     if criterion_explains(compared):
         share = compared.criterion_shift.share.value or 0.0
-        how_much = "all" if share >= 1 else f"about {100 * share:.0f}%"
+        how_much = "all" if share >= 1 else f"about {written(share, 'whole')}%"
         sentence += (
             f"; a plain shift towards {_towards(compared)} would by itself explain {how_much} of "
             "the change in Delta of the hit rate"
@@ -149,8 +178,7 @@ def cautions(results: Results) -> list[Caution]:
             ends = f"{level(results)} interval {interval(alarms, 'share')}"
             text = (
                 f"False alarms rise by {written(alarms.value, 'share')} points against "
-                f"{named(compared.a)} ({ends}): part of a higher hit rate is then a greater "
-                "readiness to say Yes."
+                f"{named(compared.a)} ({ends}){_with_hits(compared.overall.hit_rate)}"
             )
             found.setdefault(text, []).append(compared.b)
     return [Caution(tuple(dict.fromkeys(who)), text) for text, who in found.items()]
@@ -203,7 +231,7 @@ def criterion_note(compared: Comparison) -> str:
     if shift.share.low is None or shift.share.high is None:
         ends = ""
     else:
-        ends = f" ({100 * shift.share.low:.0f} to {100 * shift.share.high:.0f}%)"
+        ends = f" ({interval(shift.share, 'whole')}%)"
     towards, delta = _towards(compared), written(shift.delta_shifted.value, "squared")
     said = (
         f"Had {named(compared.a)} only become readier to say {towards}, by the same constant in "
@@ -211,13 +239,13 @@ def criterion_note(compared: Comparison) -> str:
     )
     if shift.share.value < 0:
         return said + "alone would have changed it the other way."
-    return said + f"explains {100 * shift.share.value:.0f}%{ends} of the change."
+    return said + f"explains {written(shift.share.value, 'whole')}%{ends} of the change."
 
 
 def criterion_explains(compared: Comparison) -> bool:
-    """Tell whether a pure criterion shift would explain most of Delta's change."""
-    share = compared.criterion_shift.share.value
-    return share is not None and share >= MOST_OF_CHANGE
+    """Tell whether a pure criterion shift is known to explain much of Delta's change."""
+    share = compared.criterion_shift.share
+    return share.value is not None and share.value >= MOST_OF_CHANGE and _above(share)
 
 
 def main_spread(results: Results, numbers: OverallNumbers) -> Spread:
@@ -284,8 +312,8 @@ def _places(results: Results, result: InterventionResult) -> str:
             f"{_because(unevenness)}"
         )
     said = (
-        f"debiased Delta {written(unevenness.value, 'squared')} %², {level(results)} interval "
-        f"{interval(unevenness, 'squared')}"
+        f"debiased Delta of {_main_name(results)} {written(unevenness.value, 'squared')} %², "
+        f"{level(results)} interval {interval(unevenness, 'squared')}"
     )
     if unevenness.low <= 0:
         lean = _leaning(results, result)
@@ -361,6 +389,27 @@ def _own_cautions(result: InterventionResult) -> list[str]:
             "the margins, and AUC, still say to which of the two the model leans."
         )
     return found
+
+
+def _main_name(results: Results) -> str:
+    return "balanced accuracy" if asks_absent(results) else "the hit rate"
+
+
+def _with_hits(hits: Estimate) -> str:
+    """What a rise of false alarms means beside the change of hits."""
+    if _above(hits):
+        return ": part of the higher hit rate is a greater readiness to say Yes."
+    if _below(hits):
+        points = written(hits.value, "share", signed=True)
+        return (
+            f" while hits fall ({points} points): it is worse at telling what is there from what "
+            "is not."
+        )
+    return ", and hits do not."
+
+
+def _below(difference: Estimate) -> bool:
+    return difference.high is not None and difference.high < 0
 
 
 def _above(difference: Estimate) -> bool:

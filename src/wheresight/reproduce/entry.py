@@ -164,6 +164,9 @@ class Work(Model):
     note: str = Field(default="", description="How it differs from what the paper did.")
 
 
+_UNKNOWN = "Not known here"
+
+
 class Entry(Model):
     """One table or figure."""
 
@@ -194,6 +197,11 @@ class Entry(Model):
             if misprint.column is not None and misprint.column not in known:
                 raise ValueError(f"a misprint in {misprint.column!r}, which is no column")
         return self
+
+    @property
+    def unknown(self) -> bool:
+        """Is not even known what it shows?"""
+        return self.title == _UNKNOWN
 
     def corrected(self) -> Published | None:
         """The printed numbers with every misprint that can be put right put right."""

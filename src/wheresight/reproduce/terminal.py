@@ -32,8 +32,9 @@ def print_list(chosen: Sequence[Entry], console: Console) -> None:
         table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=True)
         for head in ("name", "numbers", "commands", "pocket", "what"):
             table.add_column(head, no_wrap=head in ("name", "numbers"))
-        for one in chosen:
-            if one.source.paper != key:
+        of_paper = [one for one in chosen if one.source.paper == key]
+        for one in of_paper:
+            if one.unknown:
                 continue
             names = "\n".join([one.name, *(f"= {alias}" for alias in one.aliases)])
             count = sum(v is not None for row in one.published.rows for v in row.values) if (
@@ -47,6 +48,9 @@ def print_list(chosen: Sequence[Entry], console: Console) -> None:
                 escape(one.title),
             )
         console.print(table)
+        if unknown := [one.name for one in of_paper if one.unknown]:
+            said = f"What they hold is not known here: {', '.join(unknown)}."
+            console.print(Padding(f"[dim]{said}[/]", (0, 0, 0, 2)))
     console.print(
         "\nnumbers: printed ones that ship. commands: for the paper's models. pocket: can be run "
         "here with --model pocket.\nwheresight reproduce NAME shows one; --plan says what it would "

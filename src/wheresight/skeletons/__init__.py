@@ -9,9 +9,10 @@ Importing this package is cheap; torch is imported only where a model is built.
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
-__all__ = ["CAUTION", "PREFIX", "QUARTER", "is_skeleton", "names"]
+__all__ = ["CAUTION", "PREFIX", "QUARTER", "about", "is_skeleton", "names"]
 
 PREFIX = "skeleton:"
 QUARTER = "-quarter"
@@ -31,3 +32,12 @@ def names() -> list[str]:
     """Every skeleton as --model takes it, full size first and its quarter after it."""
     full = sorted(file.stem for file in _CONFIGURATIONS.glob("*.json"))
     return [PREFIX + name + size for name in full for size in ("", QUARTER)]
+
+
+def about(name: str) -> str:
+    """What a skeleton is, in a line; ``name`` is one of `names`."""
+    full = name.removeprefix(PREFIX).removesuffix(QUARTER)
+    told = json.loads((_CONFIGURATIONS / f"{full}.json").read_text(encoding="utf-8"))
+    if name.endswith(QUARTER):
+        return "a quarter of that width, heads and layers, random weights"
+    return f"{told['published']}, {told['parameters'] / 1e9:.1f} G parameters, random weights"

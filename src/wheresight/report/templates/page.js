@@ -153,10 +153,10 @@
     const place = data.places[cell];
     const plan = sample.p === undefined ? null : data.plans[sample.p][cell];
     if (!plan) {
-      return make("div", { class: "thumb no-picture", role: "img", "aria-label": `No picture; the asked-for place is ${place}` });
+      return make("div", { class: "thumb no-picture", role: "img", "aria-label": `No picture; the item's own picture is at ${place}` });
     }
     const [background, aspect, boxes] = data.geometries[plan[0]];
-    const thumb = make("div", { class: "thumb", role: "img", "aria-label": `Composite; the asked-for place is ${place}` });
+    const thumb = make("div", { class: "thumb", role: "img", "aria-label": `Composite; the item's own picture is at ${place}` });
     thumb.style.cssText = `background:${background};aspect-ratio:${aspect}`;
     const laid = (element, [left, top, width, height]) => {
       element.style.cssText = `left:${left}%;top:${top}%;width:${width}%;height:${height}%`;
