@@ -171,9 +171,14 @@ class Cell:
 
 
 def cells(seeds: int) -> list[Cell]:
-    """All cells, in the order in which they are made: what others start from first."""
-    from_scratch = [Cell(scheme, seed) for scheme in SCHEMES for seed in range(seeds)]
-    return from_scratch + [Cell(c.scheme, c.seed, True) for c in from_scratch]
+    """All cells in the order in which they are made: a seed after the other, so that what is there
+    can be compared, and what others start from first."""
+    return [
+        Cell(scheme, seed, adapted)
+        for seed in range(seeds)
+        for adapted in (False, True)
+        for scheme in SCHEMES
+    ]
 
 
 def vision_blocks(spec: str) -> tuple[int, ...]:
