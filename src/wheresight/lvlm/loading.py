@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
-import importlib
 import pickle
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from safetensors import SafetensorError
 
 from wheresight.errors import ModelError, unknown_name
 from wheresight.lvlm.prompts import check_chat_template
+from wheresight.pocket import NAMES, model_folder
 from wheresight.skeletons import is_skeleton
 
 if TYPE_CHECKING:
@@ -24,11 +25,6 @@ if TYPE_CHECKING:
     from wheresight.lvlm.trained import Trained
     from wheresight.lvlm.wrapper import LVLM
 
-# Names of models that come with the package: each function returns the model's folder.
-NAMED_MODELS = {
-    "pocket": "wheresight.pocket:model_folder",
-    "pocket-gemma": "wheresight.pocket:gemma_folder",
-}
 DTYPES = ("float32", "bfloat16", "float16", "float64")
 ATTENTIONS = ("sdpa", "eager", "flash_attention_2")
 # Files of a model that decide its answers; notes and cards beside them do not.
@@ -49,10 +45,20 @@ _DECISIVE = (
 _HASH_WHOLE_BELOW = 1 << 30
 
 
-def named_models() -> dict[str, str]:
-    """Short names and the `module:function` that finds each; entry points `wheresight.models`."""
-    found = {e.name: e.value for e in entry_points(group="wheresight.models")}
-    return {**found, **NAMED_MODELS}
+def named_models() -> dict[str, Callable[[], Any]]:
+    """Short names with what returns each one's folder.
+
+    The models that come with the package, and the entry points `wheresight.models` of others.
+    """
+    found: dict[str, Callable[[], Any]] = {
+        point.name: functools.partial(_called, point)
+        for point in entry_points(group="wheresight.models")
+    }
+    return found | {name: functools.partial(model_folder, name) for name in NAMES}
+
+
+def _called(point: EntryPoint) -> Any:
+    return point.load()()
 
 
 def resolve(name: str) -> str:
@@ -64,8 +70,7 @@ def resolve(name: str) -> str:
     """
     known = named_models()
     if name in known:
-        module, _, function = known[name].partition(":")
-        return str(getattr(importlib.import_module(module), function)())
+        return str(known[name]())
     folder = Path(name).expanduser()
     if folder.is_dir():
         if not (folder / "config.json").is_file():

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-__all__ = ["NAMES", "emoji_file", "gemma_folder", "model_folder"]
+__all__ = ["NAMES", "emoji_file", "model_folder"]
 
 _HERE = Path(__file__).resolve().parent
 # Names of the shipped models, and where each lies.
@@ -21,11 +21,6 @@ def model_folder(name: str = "pocket") -> Path:
         name: one of NAMES.
     """
     return _HERE / NAMES[name]
-
-
-def gemma_folder() -> Path:
-    """Folder of ``pocket-gemma``."""
-    return model_folder("pocket-gemma")
 
 
 def emoji_file() -> Path:
