@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from wheresight.report import words
+from wheresight.report.cautions import cautions
 from wheresight.runs.results import Estimate
 
 
@@ -92,7 +93,7 @@ def test_more_false_alarms_are_read_beside_the_hits(typical, hits, right, joint,
     )  # fmt: skip
     assert f"{joint} says Yes more often to what" in words.comparison(typical.results, one)
     results = typical.results.model_copy(update={"comparisons": [one]})
-    said = [c.text for c in words.cautions(results) if "False alarms" in c.text]
+    said = [c.text for c in cautions(results) if "False alarms" in c.text]
     assert len(said) == 1 and meaning in said[0]
 
 
@@ -130,14 +131,14 @@ def test_constant_yes_is_never_praised(yes_sayer):
     assert "everywhere" not in text
     assert words.verdict(results, bapa) == "nearly always Yes"
     assert "must not be called better" in words.comparison(results, results.comparisons[0])
-    said = [c.text for c in words.cautions(results) if "bapa" in c.interventions]
+    said = [c.text for c in cautions(results) if "bapa" in c.interventions]
     assert any("Yes" in text for text in said)
     assert any("False alarms rise" in text for text in said)
 
 
 def test_constant_yes_is_told_even_without_the_results_own_warning(yes_sayer):
     bare = changed(yes_sayer.results, "bapa")
-    assert any("It answers Yes to nearly everything" in c.text for c in words.cautions(bare))
+    assert any("It answers Yes to nearly everything" in c.text for c in cautions(bare))
 
 
 def test_constant_yes_without_negatives_is_left_open(make, observer):
@@ -171,9 +172,9 @@ def test_poor_auc(typical, auc, said):
 
 def test_neither(make, observer):
     often = make({"none": observer(2.0, neither=0.3)})
-    assert any("neither" in c.text for c in words.cautions(often.results))
+    assert any("neither" in c.text for c in cautions(often.results))
     bare = changed(often.results, "none")
-    assert any("neither Yes nor No in" in c.text for c in words.cautions(bare))
+    assert any("neither Yes nor No in" in c.text for c in cautions(bare))
     mostly = make({"none": observer(2.0, neither=0.8)})
     result = mostly.results.interventions[0]
     assert "mostly answers with something that is neither" in words.summary(mostly.results, result)
@@ -191,7 +192,7 @@ def test_undefined_numbers_give_their_reason(typical):
 
 
 def test_same_warning_of_several_interventions_is_said_once(published):
-    found = words.cautions(published.results)
+    found = cautions(published.results)
     assert [c.interventions for c in found] == [("none", "bapa")]
 
 

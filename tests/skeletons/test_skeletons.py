@@ -197,7 +197,7 @@ def test_one_that_does_not_fit_is_refused_before_it_is_made(monkeypatch: Any) ->
 
 
 def test_a_probe_runs_to_the_end_and_says_that_it_means_nothing(tmp_path: Any) -> None:
-    from wheresight.report import words
+    from wheresight.report.cautions import cautions
     from wheresight.runs.grid_run import run_grid
     from wheresight.runs.request import GridRequest
 
@@ -215,7 +215,7 @@ def test_a_probe_runs_to_the_end_and_says_that_it_means_nothing(tmp_path: Any) -
     assert outcome.results is not None
     (none,) = outcome.results.interventions
     assert none.warnings[0] == CAUTION
-    assert words.cautions(outcome.results)[0].text == CAUTION
+    assert cautions(outcome.results)[0].text == CAUTION
     assert CAUTION.split(":")[0] in (tmp_path / "run" / "report.html").read_text()
     kept = json.loads((tmp_path / "run" / "run.json").read_text())["identity"]
     assert kept["model_revision"] == plan(request.model).revision

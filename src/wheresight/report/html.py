@@ -10,6 +10,7 @@ import pyarrow as pa
 from markupsafe import Markup
 
 from wheresight.report import colours, examples, figures, words
+from wheresight.report.cautions import cautions
 from wheresight.report.crossed import crossed, shown_measures
 from wheresight.report.document import DOCUMENT, flat, true_minus
 from wheresight.report.document import render as compose
@@ -123,6 +124,7 @@ def pages(
         layout,
         sections=[f"sections/{name}.html.j2" for name in SECTIONS],
         words=words,
+        cautions=cautions(results),
         measures=measures(results),
         cell_measures=cell_measures(results),
         scale_steps=_scale_steps,

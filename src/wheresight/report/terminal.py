@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from wheresight.report import words
+from wheresight.report.cautions import cautions
 from wheresight.report.colours import Scale, hexadecimal, ink, rates_scale
 from wheresight.report.crossed import Crossed, crossed, shown_measures
 from wheresight.report.measures import (
@@ -300,7 +301,7 @@ def _say(console: Console, text: str, style: str = "") -> None:
 
 
 def _cautions(results: Results, console: Console) -> None:
-    found = words.cautions(results)
+    found = cautions(results)
     for caution in found:
         line = Text().append("Caution: ", "bold yellow")
         line.append(_safe(", ".join(caution.interventions), console) + ": ", "bold")

@@ -8,7 +8,6 @@ that says Yes to everything.
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass
 from typing import Literal
 
 from wheresight.pocket import NAMES
@@ -35,7 +34,6 @@ from wheresight.runs.results import (
 NEARLY_ALL = 0.98  # a share from which on "nearly every" is said
 NEARLY_NONE = 0.02
 NEAR_CHANCE = 0.55  # an AUC below which the model is called barely better than guessing
-OFTEN_NEITHER = 0.10
 MOSTLY_NEITHER = 0.50
 MOST_OF_CHANGE = 0.5
 
@@ -47,14 +45,6 @@ TWO_SIDES = (
     "can buy evenness over places by making the model blind to place, so read this together with "
     "a benchmark that asks about places. One that needs no download:"
 )
-
-
-@dataclass(frozen=True)
-class Caution:
-    """Something that must be read together with the numbers of these interventions."""
-
-    interventions: tuple[str, ...]
-    text: str
 
 
 def model_under(spec: str) -> str:
@@ -151,9 +141,9 @@ def comparison(results: Results, compared: Comparison) -> str:
     sentence = (
         f"Compared with {named(compared.a)}, {named(compared.b)} {_evenness(evenness)} and {change}"
     )
-    if _above(compared.overall.false_alarm_rate):
+    if above(compared.overall.false_alarm_rate):
         points = written(compared.overall.false_alarm_rate.value, "share", signed=True)
-        worse = _below(compared.overall.balanced_accuracy) or _above(evenness)
+        worse = below(compared.overall.balanced_accuracy) or above(evenness)
         joint = ", and" if worse else ", but also"
         sentence += f"{joint} says Yes more often to what is not there ({points} points)"
     if criterion_explains(compared):
@@ -164,24 +154,6 @@ def comparison(results: Results, compared: Comparison) -> str:
             "the change in Delta of the hit rate"
         )
     return sentence + "."
-
-
-def cautions(results: Results) -> list[Caution]:
-    """List what a reader must know before believing a number; the results' own warnings first."""
-    found: dict[str, list[str]] = {}
-    for result in results.interventions:
-        for text in [*result.warnings, *_own_cautions(result)]:
-            found.setdefault(text, []).append(result.intervention)
-    for compared in results.comparisons:
-        alarms = compared.overall.false_alarm_rate
-        if _above(alarms):
-            ends = f"{level(results)} interval {interval(alarms, 'share')}"
-            text = (
-                f"False alarms rise by {written(alarms.value, 'share')} points against "
-                f"{named(compared.a)} ({ends}){_with_hits(compared.overall.hit_rate)}"
-            )
-            found.setdefault(text, []).append(compared.b)
-    return [Caution(tuple(dict.fromkeys(who)), text) for text, who in found.items()]
 
 
 def protocol_note(results: Results) -> str:
@@ -245,7 +217,7 @@ def criterion_note(compared: Comparison) -> str:
 def criterion_explains(compared: Comparison) -> bool:
     """Tell whether a pure criterion shift is known to explain much of Delta's change."""
     share = compared.criterion_shift.share
-    return share.value is not None and share.value >= MOST_OF_CHANGE and _above(share)
+    return share.value is not None and share.value >= MOST_OF_CHANGE and above(share)
 
 
 def main_spread(results: Results, numbers: OverallNumbers) -> Spread:
@@ -366,53 +338,17 @@ def _towards(compared: Comparison) -> str:
     return "No" if shift is not None and shift < 0 else "Yes"
 
 
-def _own_cautions(result: InterventionResult) -> list[str]:
-    """Cautions that are due whoever made the results, unless their own warnings say as much."""
-    overall, told = result.overall, " ".join(result.warnings)
-    found = []
-    same = answering(overall)
-    if same in ("yes", "no") and "Yes" not in told:
-        word = same.capitalize()
-        found.append(f"It answers {word} to nearly everything, so its evenness is no merit.")
-    kinds = (
-        ("there", overall.neither_rate_positive),
-        ("not there", overall.neither_rate_negative),
-    )
-    often = [
-        f"{written(rate.value, 'share')}% of the questions about pictures that are {kind}"
-        for kind, rate in kinds
-        if rate.value is not None and rate.value >= OFTEN_NEITHER
-    ]
-    if often and "neither" not in told:
-        found.append(
-            f"The answer is neither Yes nor No in {' and in '.join(often)}. Those count as wrong; "
-            "the margins, and AUC, still say to which of the two the model leans."
-        )
-    return found
-
-
 def _main_name(results: Results) -> str:
     return "balanced accuracy" if asks_absent(results) else "the hit rate"
 
 
-def _with_hits(hits: Estimate) -> str:
-    """What a rise of false alarms means beside the change of hits."""
-    if _above(hits):
-        return ": part of the higher hit rate is a greater readiness to say Yes."
-    if _below(hits):
-        points = written(hits.value, "share", signed=True)
-        return (
-            f" while hits fall ({points} points): it is worse at telling what is there from what "
-            "is not."
-        )
-    return ", and hits do not."
-
-
-def _below(difference: Estimate) -> bool:
+def below(difference: Estimate) -> bool:
+    """Is a difference below 0, as far as its interval can tell?"""
     return difference.high is not None and difference.high < 0
 
 
-def _above(difference: Estimate) -> bool:
+def above(difference: Estimate) -> bool:
+    """Is a difference above 0, as far as its interval can tell?"""
     return difference.low is not None and difference.low > 0
 
 
