@@ -385,6 +385,7 @@ def test_the_page_says_what_is_settled(results):
     assert "No difference to `none` is settled for" in holds and "`mca`" in holds
     assert "Not whole" not in text and "54 cells took 5.0 core-hours (5.5 to 5.5" in text
     assert "Not whole: 54 of 60" in page.render({**results, "wanted": 60})
+    assert f"grid probe of {DESIGNS['full'].measuring.items} items in 9 cells" in text
 
 
 def test_pictures_are_drawn(results, tmp_path):
