@@ -14,6 +14,7 @@ from wheresight.cli.pocket import app
 from wheresight.errors import WheresightError
 from wheresight.pocket.recipe import Recipe, preset
 from wheresight.pocket.train import train
+from wheresight.pocket.train_shapes import stage_of
 
 
 def test_presets():
@@ -71,6 +72,13 @@ def test_smoke_training_from_the_command_line(tmp_path):
     told = json.loads((tmp_path / "model-2" / "training.json").read_text())
     assert list(told["curves"]) == list(twice.phases) and len(twice.phases) == 6
     assert "in 2 rounds" in (tmp_path / "model-2" / "README.md").read_text()
+
+
+def test_the_last_round_may_ask_more_of_what_is_at_a_cell():
+    recipe = replace(Recipe(), shape_rounds=2, last_round_at_cell=0.5)
+    weights = [stage_of(recipe, turn).at_cell for turn in range(2)]
+    assert weights == [Recipe().last_round_at_cell, 0.5]
+    assert stage_of(Recipe(), 0).at_cell == 0.14
 
 
 def test_the_last_part_alone_goes_on_from_a_folder_once(tmp_path):

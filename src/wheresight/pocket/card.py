@@ -75,7 +75,14 @@ def _recipe(training: dict[str, Any]) -> str:
     kind = recipe.get("architecture", "llava")
     option = "" if kind == "llava" else f" --architecture {kind}"
     rounds = recipe.get("shape_rounds", 1)
-    again = f"   All of this in {rounds} rounds, on new scenes each.\n" if rounds > 1 else ""
+    share = recipe.get("last_round_at_cell", 0.14)
+    share /= share + 0.86
+    again = (
+        f"   All of this in {rounds} rounds, on new scenes each; in the last, {share:.0%} of the\n"
+        "   questions about other pictures ask what is at a cell (14% before).\n"
+        if rounds > 1
+        else ""
+    )
     return f"""## Recipe
 
 {parts["all"] / 1e6:.1f} M parameters (tower {parts["tower"] / 1e6:.1f}, projector

@@ -15,7 +15,8 @@ class Recipe:
     its projector while the decoder learns for ``decoder_steps`` of ``decoder_batch`` pictures
     with ``questions`` questions each. Last, both go on for ``shape_tower_steps`` and
     ``shape_decoder_steps``, half of them on pictures of shapes (``shape_scenes``);
-    ``shape_rounds`` times.
+    ``shape_rounds`` times. ``last_round_at_cell`` is the weight of what is at a cell among the
+    last round's questions about other pictures, beside 0.86 of all other kinds.
     """
 
     architecture: str = "llava"
@@ -68,6 +69,7 @@ class Recipe:
     multi_turn_share: float = 0.05
 
     shape_rounds: int = 1
+    last_round_at_cell: float = 0.14
     shape_tower_steps: int = 1_500
     shape_tower_rate: float = 1.5e-3
     shape_decoder_steps: int = 3_000

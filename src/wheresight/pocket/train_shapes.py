@@ -7,6 +7,7 @@ that is written in each token (see ``places``) is held where it is, and so is th
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,6 +33,12 @@ _WARMUP = 50
 _STAGE = Stage(0.6, 0.25, 0.04, 0.14, where=0.22, cell_match=0.05, relation=0.30)
 
 
+def stage_of(recipe: Recipe, turn: int) -> Stage:
+    """What is asked about the other scenes in a round, which is counted from 0."""
+    last = turn == recipe.shape_rounds - 1
+    return replace(_STAGE, at_cell=recipe.last_round_at_cell) if last else _STAGE
+
+
 def train_on_shapes(
     model: Any, tokenizer: Any, things: Things, recipe: Recipe, report: Report, turn: int = 0
 ) -> dict[str, list[dict[str, float]]]:
@@ -39,14 +46,10 @@ def train_on_shapes(
 
     Each round, ``turn``, has pictures and questions of its own.
     """
-    own = (turn,) if turn else ()
     curves = {}
-    for part, learns, phase in zip(
-        (8, 9), (_train_tower, _train_decoder), shape_phases(turn), strict=True
-    ):
+    for learns, phase in zip((_train_tower, _train_decoder), shape_phases(turn), strict=True):
         curve = Curve(phase, recipe.phases[phase], recipe.log_every, report)
-        seed = (recipe.seed, part, *own)
-        curves[phase] = learns(model, tokenizer, things, recipe, seed, curve)
+        curves[phase] = learns(model, tokenizer, things, recipe, turn, curve)
     return curves
 
 
@@ -74,17 +77,12 @@ def place_directions(features: torch.Tensor) -> torch.Tensor:
 
 
 def _train_tower(
-    model: Any,
-    tokenizer: Any,
-    things: Things,
-    recipe: Recipe,
-    seed: tuple[int, ...],
-    curve: Curve,
+    model: Any, tokenizer: Any, things: Things, recipe: Recipe, turn: int, curve: Curve
 ) -> list[dict[str, float]]:
     import torch
     from torch.nn import functional as F
 
-    rng = np.random.default_rng(seed)
+    rng = _stream(recipe, 8, turn)
     names = [*things.names, *(name for name in NAMES if name not in things.names), BACKGROUND]
     place = {name: index for index, name in enumerate(names)}
     of_shape = torch.tensor([place[name] for name in NAMES])
@@ -157,14 +155,9 @@ def _right(
 
 
 def _train_decoder(
-    model: Any,
-    tokenizer: Any,
-    things: Things,
-    recipe: Recipe,
-    seed: tuple[int, ...],
-    curve: Curve,
+    model: Any, tokenizer: Any, things: Things, recipe: Recipe, turn: int, curve: Curve
 ) -> list[dict[str, float]]:
-    rng = np.random.default_rng(seed)
+    rng = _stream(recipe, 9, turn)
     named = only_decoder_trains(model)
     optimizer = MuonAndAdamW(named, recipe.decoder_weight_decay, recipe.word_rate_share)
     steps = recipe.shape_decoder_steps
@@ -179,7 +172,10 @@ def _train_decoder(
             pictures = np.stack([picture.pixels for picture in shown])
         else:
             scenes = [_scene(rng, things, 5, recipe) for _ in range(batch)]
-            asked = [_ask(rng, scene, things, recipe, recipe.questions) for scene in scenes]
+            asked = [
+                _ask(rng, scene, things, recipe, recipe.questions, stage_of(recipe, turn))
+                for scene in scenes
+            ]
             pictures = np.stack([scene.pixels for scene in scenes])
         chat = bool(rng.random() < recipe.multi_turn_share)
         packed = pack(asked, tokenizer, count, multi_turn=chat, kind=kind)
@@ -187,6 +183,11 @@ def _train_decoder(
         curve.add(step, learn(model, optimizer, packed, pictures, rate, recipe))
     model.eval()
     return curve.points
+
+
+def _stream(recipe: Recipe, part: int, turn: int) -> np.random.Generator:
+    """Pictures and questions of a part in a round; the first round's have no number of it."""
+    return np.random.default_rng((recipe.seed, part, *((turn,) if turn else ())))
 
 
 def _scene(rng: np.random.Generator, things: Things, most: int, recipe: Recipe) -> Scene:
@@ -197,11 +198,16 @@ def _scene(rng: np.random.Generator, things: Things, most: int, recipe: Recipe) 
 
 
 def _ask(
-    rng: np.random.Generator, scene: Scene, things: Things, recipe: Recipe, count: int
+    rng: np.random.Generator,
+    scene: Scene,
+    things: Things,
+    recipe: Recipe,
+    count: int,
+    stage: Stage = _STAGE,
 ) -> list[Question]:
     """Questions as before, some in favour of ones that list their answers."""
     return [
         (ask_with_options(rng, scene, things) if rng.random() < recipe.options_share else None)
         or question
-        for question in ask(rng, scene, things, count, _STAGE)
+        for question in ask(rng, scene, things, count, stage)
     ]
