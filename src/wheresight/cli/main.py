@@ -67,11 +67,19 @@ app.add_typer(pocket.app, name="pocket")
 app.add_typer(train.app, name="train")
 
 
-def run() -> None:
-    """Entry point: as `app`, with our errors as one sentence and exit code 2."""
+def _prepare_environment() -> None:
+    """Settings of libraries that are not imported yet; what the user has set stays."""
+    # Threads of torch that wait for others spin, and where another process has a core they spin
+    # for most of the time: the probe was nine times slower. Sleeping costs little elsewhere.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     if not sys.stderr.isatty():
         # Bars of transformers and of the hub, which in a file are one line after the other.
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+
+
+def run() -> None:
+    """Entry point: as `app`, with our errors as one sentence and exit code 2."""
+    _prepare_environment()
     try:
         app()
     except WheresightError as error:
