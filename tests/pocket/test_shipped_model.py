@@ -18,7 +18,7 @@ from wheresight.pocket.export import MOST_BYTES
 from wheresight.pocket.language import PAPER, SHORT_MATCH
 from wheresight.pocket.recipe import preset
 
-CLASSES = {"pocket": "Llava", "pocket-gemma": "Gemma3"}
+CLASSES = {"pocket": "Llava", "pocket-qwen": "Qwen2_5_VL", "pocket-gemma": "Gemma3"}
 
 
 @pytest.fixture(scope="module", params=list(NAMES))

@@ -12,8 +12,8 @@ from wheresight.cli.names import complete_intervention, complete_model
 Model = Annotated[
     str,
     typer.Option(
-        help="pocket, a folder, a hub id of a supported LVLM, or skeleton:NAME for random "
-        "weights (see: wheresight list models).",
+        help="pocket, pocket-qwen, pocket-gemma, a folder, a hub id of a supported LVLM, or "
+        "skeleton:NAME for random weights (see: wheresight list models).",
         autocompletion=complete_model,
     ),
 ]

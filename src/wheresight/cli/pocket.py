@@ -7,7 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
-Model = Annotated[str, typer.Argument(help="pocket, pocket-gemma, or a folder of such a model.")]
+Model = Annotated[
+    str, typer.Argument(help="pocket, pocket-qwen, pocket-gemma, or a folder of such a model.")
+]
 
 app = typer.Typer(
     no_args_is_help=True,

@@ -11,7 +11,7 @@ __all__ = ["NAMES", "emoji_file", "model_folder"]
 
 _HERE = Path(__file__).resolve().parent
 # Names of the shipped models, and where each lies.
-NAMES = {"pocket": "model", "pocket-gemma": "model_gemma"}
+NAMES = {"pocket": "model", "pocket-qwen": "model_qwen", "pocket-gemma": "model_gemma"}
 
 
 def model_folder(name: str = "pocket") -> Path:
