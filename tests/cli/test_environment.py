@@ -11,14 +11,14 @@ import os, sys
 from wheresight.cli import main
 main._prepare_environment()
 assert "torch" not in sys.modules and "transformers" not in sys.modules
-print(os.environ["OMP_WAIT_POLICY"], os.environ["HF_HUB_DISABLE_PROGRESS_BARS"])
+print(os.environ.get("GOMP_SPINCOUNT"), os.environ["HF_HUB_DISABLE_PROGRESS_BARS"])
 from transformers.utils import logging
 print(logging.is_progress_bar_enabled())
 """
 
 
 def _seen(**given: str) -> list[str]:
-    names = ("OMP_WAIT_POLICY", "HF_HUB_DISABLE_PROGRESS_BARS")
+    names = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "HF_HUB_DISABLE_PROGRESS_BARS")
     env = {k: v for k, v in os.environ.items() if k not in names} | given
     done = subprocess.run(
         [sys.executable, "-c", _LOOK], capture_output=True, text=True, check=True, env=env
@@ -26,10 +26,11 @@ def _seen(**given: str) -> list[str]:
     return done.stdout.split()
 
 
-def test_waiting_threads_sleep_and_files_get_no_bars():
-    assert _seen() == ["PASSIVE", "1", "False"]
+def test_waiting_threads_spin_briefly_and_files_get_no_bars():
+    assert _seen() == ["1000", "1", "False"]
 
 
 def test_what_the_user_has_set_stays():
     given = {"OMP_WAIT_POLICY": "ACTIVE", "HF_HUB_DISABLE_PROGRESS_BARS": "0"}
-    assert _seen(**given) == ["ACTIVE", "0", "True"]
+    assert _seen(**given) == ["None", "0", "True"]
+    assert _seen(GOMP_SPINCOUNT="7")[0] == "7"
