@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -73,15 +72,17 @@ def _default(field: dataclasses.Field[Any]) -> str:
 @app.command()
 def models() -> None:
     """Models that come with the package, and skeletons with random weights."""
-    from wheresight.lvlm.loading import named_models, resolve
-    from wheresight.pocket import NAMES
+    from wheresight.lvlm.loading import named_models
+    from wheresight.pocket import NAMES, model_folder
     from wheresight.skeletons import about, names
 
     said = {}
     for name in sorted(named_models()):
-        config = json.loads((Path(resolve(name)) / "config.json").read_text(encoding="utf-8"))
-        origin = "trained on emoji and shapes" if name in NAMES else "of another package"
-        said[name] = f"{config['architectures'][0]}, {origin}"
+        if name in NAMES:
+            config = json.loads((model_folder(name) / "config.json").read_text(encoding="utf-8"))
+            said[name] = f"{config['architectures'][0]}, trained on emoji and shapes"
+        else:  # its package may have to fetch it
+            said[name] = "of another package"
     said |= {name: about(name) for name in names()}
     width = max(map(len, said))
     for name, text in said.items():

@@ -162,6 +162,7 @@ def _train_decoder(
     optimizer = MuonAndAdamW(named, recipe.decoder_weight_decay, recipe.word_rate_share)
     steps = recipe.shape_decoder_steps
     kind, batch, count = architecture_of(model), recipe.decoder_batch, recipe.image_tokens
+    stage = stage_of(recipe, turn)
     model.train()
     for step in range(steps):
         if rng.random() < recipe.shape_share:
@@ -172,10 +173,7 @@ def _train_decoder(
             pictures = np.stack([picture.pixels for picture in shown])
         else:
             scenes = [_scene(rng, things, 5, recipe) for _ in range(batch)]
-            asked = [
-                _ask(rng, scene, things, recipe, recipe.questions, stage_of(recipe, turn))
-                for scene in scenes
-            ]
+            asked = [_ask(rng, scene, things, recipe, recipe.questions, stage) for scene in scenes]
             pictures = np.stack([scene.pixels for scene in scenes])
         chat = bool(rng.random() < recipe.multi_turn_share)
         packed = pack(asked, tokenizer, count, multi_turn=chat, kind=kind)

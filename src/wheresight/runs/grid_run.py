@@ -70,7 +70,6 @@ def run_grid(
     # Ranks hold the folder together if they were started to do the same thing.
     same = {"identity": identity, "items": request.items, "specs": interventions}
     with folder.lock(content_name({**same, "world": share.world}), str(share.rank)):
-        _refuse_fewer(request, folder)
         folder.prepare(identity, {"command": said, "options": asdict(request)})
         for part in folder.damaged(_looked_after(whole, own, share)):
             progress.say(f"The record part {part} is damaged; it is set aside and computed again")
@@ -113,19 +112,6 @@ def _looked_after(whole: Plan, own: Plan, share: Share) -> Callable[[str], bool]
     mine = set(own.units())
     others = set(whole.units()) - mine
     return lambda unit: unit in mine or (share.rank == 0 and unit not in others)
-
-
-def _refuse_fewer(request: GridRequest, folder: RunFolder) -> None:
-    """A report counts all items of a folder, so what repeats it cannot ask for fewer."""
-    if not folder.units():
-        return
-    before = folder.manifest()["request"].get("options", {}).get("items", 0)
-    if before > request.items:
-        raise RunError(
-            f"The output folder {folder.name!r} holds a run of {before:,} items, and "
-            f"{request.items:,} were asked for. Ask for {before:,} or more to go on with it, "
-            f"choose another --out, or see what it has so far: wheresight report {folder.name}"
-        )
 
 
 def _refuse_lost(lost: Plan, folder: RunFolder) -> None:

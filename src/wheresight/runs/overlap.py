@@ -19,21 +19,22 @@ def without_overlap(tables: Mapping[str, pa.Table]) -> Iterator[pa.Table]:
     Raises:
         RunError: if the item was shown or asked about otherwise in another unit.
     """
-    owner: dict[tuple[str, str], str] = {}
+    owners: dict[str, dict[str, pa.Table]] = {}
     for unit in sorted(tables, key=lambda name: (-tables[name].num_rows, name)):
         table = tables[unit]
-        pairs = table.group_by(["intervention", "item"]).aggregate([])
-        found = list(zip(*(pairs[c].to_pylist() for c in ("intervention", "item")), strict=True))
-        again = [item for spec, item in found if (spec, item) in owner]
+        owner = owners.setdefault(table["intervention"][0].as_py(), {})  # a unit has one
+        items = table["item"].unique().to_pylist()
+        again = [item for item in items if item in owner]
         for item in again:
-            first = tables[owner[table["intervention"][0].as_py(), item]]
-            if _asked(first, item) != _asked(table, item):
+            if _asked(owner[item], item) != _asked(table, item):
                 raise RunError(
                     f"The item {item!r} was shown with other pictures or captions in one part of "
                     "the records than in another. Repeat the run with another --out."
                 )
-        owner |= {pair: unit for pair in found if pair not in owner}
-        yield table.filter(pc.invert(pc.is_in(table["item"], pa.array(again, pa.string()))))
+        owner |= {item: table for item in items if item not in owner}
+        if again:
+            table = table.filter(pc.invert(pc.is_in(table["item"], pa.array(again))))
+        yield table
 
 
 def _asked(table: pa.Table, item: str) -> set[tuple[str, ...]]:

@@ -128,13 +128,16 @@ class RunFolder:
             request: what is asked for this time (items, interventions, command); kept for reports.
 
         Raises:
-            RunError: if the path is a file, cannot be written, or holds a run that differs.
+            RunError: if the path is a file, cannot be written, or holds a run that differs or has
+                more items.
         """
         with self.place.hold_briefly():
             held = self.place.names()
             # A run that has no record yet, because its model could not be loaded say, gives way.
             if _MANIFEST in held and self._part_files():
-                self._refuse_other(self.manifest()["identity"], identity)
+                before = self.manifest()
+                self._refuse_other(before["identity"], identity)
+                self._refuse_fewer(before["request"], request)
             elif _MANIFEST not in held and any(not name.startswith(".") for name in held):
                 raise RunError(
                     f"The output folder {self.name!r} is not empty and holds no run of "
@@ -168,6 +171,16 @@ class RunFolder:
             f"The output folder {self.name!r} holds another run ({shown}). Records of "
             "different runs are never mixed: choose another --out, or repeat that run as it was."
         )
+
+    def _refuse_fewer(self, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
+        """A report counts all items of a folder, so what repeats it cannot ask for fewer."""
+        before, now = (request.get("options", {}).get("items", 0) for request in (old, new))
+        if before > now:
+            raise RunError(
+                f"The output folder {self.name!r} holds a run of {before:,} items, and {now:,} "
+                f"were asked for. Ask for {before:,} or more to go on with it, choose another "
+                f"--out, or see what it has so far: wheresight report {self.name}"
+            )
 
     @contextmanager
     def lock(self, party: str = "alone", member: str = "0") -> Iterator[None]:
