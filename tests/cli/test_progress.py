@@ -5,17 +5,20 @@ from __future__ import annotations
 import doctest
 import io
 import time
+from types import ModuleType
 
 import pytest
 from rich.console import Console
 
+from wheresight import durations
 from wheresight.cli import progress
 from wheresight.cli.progress import ConsoleProgress
 
 
-def test_the_examples_hold():
-    tried = doctest.testmod(progress)
-    assert tried.attempted == 2 and not tried.failed
+@pytest.mark.parametrize(("module", "examples"), [(progress, 1), (durations, 2)])
+def test_the_examples_hold(module: ModuleType, examples: int):
+    tried = doctest.testmod(module)
+    assert tried.attempted == examples and not tried.failed
 
 
 def test_a_file_gets_a_line_now_and_then_and_one_at_the_end(monkeypatch: pytest.MonkeyPatch):

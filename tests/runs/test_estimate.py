@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from wheresight.cli.estimate import duration
+from wheresight.durations import exact
 from wheresight.errors import RunError, WheresightError
 from wheresight.runs import estimate as module
 from wheresight.runs.estimate import _span, estimate
@@ -138,7 +138,7 @@ def test_bad_input_is_refused_as_by_the_probe() -> None:
     ],
 )
 def test_durations_as_people_say_them(seconds: float, said: str) -> None:
-    assert duration(seconds) == said
+    assert exact(seconds) == said
 
 
 def test_the_command_prints_json_alone_and_writes_nothing(tmp_path: Any) -> None:

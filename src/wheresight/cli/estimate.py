@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from wheresight.cli.probe import probe
+from wheresight.durations import exact
 
 if TYPE_CHECKING:
     from wheresight.runs.estimate import Seconds, StudyEstimate
@@ -104,7 +105,7 @@ def _print(found: StudyEstimate) -> None:
     )
     console.print(
         f"The {escape(found.range_means)} of {found.items_per_batch} items, on a machine as busy "
-        f"as now. Planning and loading took {duration(found.start_seconds)} and count once a "
+        f"as now. Planning and loading took {exact(found.start_seconds)} and count once a "
         "device; writing, summary and report are not counted.",
         style="dim",
     )
@@ -113,19 +114,7 @@ def _print(found: StudyEstimate) -> None:
 
 
 def _times(seconds: Seconds) -> tuple[str, str]:
-    return duration(seconds.value), f"{duration(seconds.low)} to {duration(seconds.high)}"
-
-
-def duration(seconds: float) -> str:
-    """Seconds as people say them: `3.2 s`, `4 min 10 s`, `5 h 20 min`, `3 d 4 h`."""
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    whole = round(seconds)
-    for size, name, small, below in ((86400, "d", 3600, "h"), (3600, "h", 60, "min")):
-        if whole >= size:
-            parts = divmod(round(whole / small), size // small)
-            return f"{parts[0]:,} {name} {parts[1]} {below}"
-    return f"{whole // 60} min {whole % 60} s"
+    return exact(seconds.value), f"{exact(seconds.low)} to {exact(seconds.high)}"
 
 
 def _gigabytes(count: int) -> str:

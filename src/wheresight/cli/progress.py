@@ -18,6 +18,8 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from wheresight.durations import about
+
 _SECONDS_BETWEEN_LINES = 10.0
 
 
@@ -85,7 +87,7 @@ class ConsoleProgress:
         if self._done >= self._total:
             said.append("done")
         elif rate:
-            said.append(f"about {_duration((self._total - self._done) / rate)} left")
+            said.append(f"about {about((self._total - self._done) / rate)} left")
         self._console.print(", ".join(said), highlight=False)
 
 
@@ -98,14 +100,3 @@ def _rate(each_second: float) -> str:
     if each_second < 1:
         return f"{1 / each_second:,.1f} s each"
     return f"{each_second:,.1f}/s" if each_second < 10 else f"{each_second:,.0f}/s"
-
-
-def _duration(seconds: float) -> str:
-    """Write a time to wait in the largest unit of which it has two at least.
-
-    >>> _duration(80), _duration(1176), _duration(9000)
-    ('80 s', '20 min', '2.5 h')
-    """
-    if seconds < 120:
-        return f"{seconds:,.0f} s"
-    return f"{seconds / 60:,.0f} min" if seconds < 7200 else f"{seconds / 3600:,.1f} h"

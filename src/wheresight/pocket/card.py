@@ -71,15 +71,17 @@ def render_card(training: dict[str, Any]) -> str:
 
 
 def _recipe(training: dict[str, Any]) -> str:
+    from wheresight.pocket.recipe import Recipe
+    from wheresight.pocket.train_shapes import share_at_cell, stage_of
+
     recipe, parts, seconds = training["recipe"], training["parameters"], training["seconds"]
     kind = recipe.get("architecture", "llava")
     option = "" if kind == "llava" else f" --architecture {kind}"
     rounds = recipe.get("shape_rounds", 1)
-    share = recipe.get("last_round_at_cell", 0.14)
-    share /= share + 0.86
+    before, last = (share_at_cell(stage_of(Recipe(**recipe), turn)) for turn in (0, rounds - 1))
     again = (
-        f"   All of this in {rounds} rounds, on new scenes each; in the last, {share:.0%} of the\n"
-        "   questions about other pictures ask what is at a cell (14% before).\n"
+        f"   All of this in {rounds} rounds, on new scenes each; in the last, {last:.0%} of the\n"
+        f"   questions about other pictures ask what is at a cell ({before:.0%} before).\n"
         if rounds > 1
         else ""
     )

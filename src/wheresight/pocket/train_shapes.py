@@ -39,6 +39,12 @@ def stage_of(recipe: Recipe, turn: int) -> Stage:
     return replace(_STAGE, at_cell=recipe.last_round_at_cell) if last else _STAGE
 
 
+def share_at_cell(stage: Stage) -> float:
+    """The share of a stage's questions that ask what is at a cell."""
+    every = (stage.match, stage.naming, stage.at_cell, stage.where, stage.cell_match)
+    return stage.at_cell / (sum(every) + stage.relation)
+
+
 def train_on_shapes(
     model: Any, tokenizer: Any, things: Things, recipe: Recipe, report: Report, turn: int = 0
 ) -> dict[str, list[dict[str, float]]]:

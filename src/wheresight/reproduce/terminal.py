@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.padding import Padding
 from rich.table import Table
 
+from wheresight.durations import about
 from wheresight.reproduce.catalogue import models, papers
 from wheresight.reproduce.entry import Entry
 from wheresight.reproduce.numerals import interval
@@ -175,8 +176,8 @@ def print_plans(found: Sequence[EntryPlan], console: Console) -> None:
                 f"{model.download_bytes / 1e9:.0f} GB",
                 f"{model.memory_bytes / 1e9:.0f} GB",
                 "yes" if model.fits else "no",
-                duration(model.seconds_low),
-                duration(model.seconds_high),
+                about(model.seconds_low),
+                about(model.seconds_high),
                 model.skeleton,
             )
         console.print(table)
@@ -187,11 +188,3 @@ def print_plans(found: Sequence[EntryPlan], console: Console) -> None:
         "wheresight estimate --model SKELETON --dtype bfloat16 runs a few batches with random "
         "weights: no download, and a better estimate."
     )
-
-
-def duration(seconds: float) -> str:
-    """A time in the unit that fits."""
-    for size, unit in ((365 * 86400, "years"), (86400, "days"), (3600, "h"), (60, "min")):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{max(seconds, 1):.0f} s"
