@@ -48,11 +48,13 @@ class Measured:
         cell: which.
         answers: every answer, as SCHEMA says, in one order for all cells.
         record: curve, times, and what the diagnostics found.
+        finished: when it was written, in seconds since 1970.
     """
 
     cell: Cell
     answers: pa.Table
     record: dict[str, Any]
+    finished: float
 
 
 def measured(design: Design, cell: Cell, out: Path, report: Report, progress: Progress) -> Path:
@@ -93,8 +95,9 @@ def finished(design: Design, cell: Cell, out: Path) -> Measured | None:
     folder = out / "cells" / measured_name(design, cell, models.tower_revision())
     if not (folder / RECORD).is_file():
         return None
-    record = json.loads((folder / RECORD).read_text())
-    return Measured(cell, pq.read_table(folder / ANSWERS), record)
+    path = folder / RECORD
+    record = json.loads(path.read_text())
+    return Measured(cell, pq.read_table(folder / ANSWERS), record, path.stat().st_mtime)
 
 
 def _probed(

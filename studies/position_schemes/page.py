@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import platform
 from collections.abc import Sequence
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -39,19 +41,26 @@ def write_all(design: Design, wanted: Sequence[Cell], out: Path, to: Path) -> li
     done = [found for cell in wanted if (found := measure.finished(design, cell, out)) is not None]
     if not done:
         raise RunError(f"No cell in {str(out)!r} is whole. Make one: run.py --cell none-seed0.")
-    results = {
-        "design": asdict(design),
-        "tower": models.tower_revision(),
-        "wanted": len(wanted),
-        "versions": _versions(),
-        **summarise(done),
-        "cells": [_cell(one) for one in done],
-    }
+    results = collected(design, done, len(wanted))
     to.mkdir(parents=True, exist_ok=True)
     (to / RESULTS).write_text(json.dumps(results, indent=1) + "\n")
     pq.write_table(_joined(done), to / ANSWERS, compression="zstd", use_dictionary=True)
     (to / PAGE).write_text(render(results))
     return [to / RESULTS, to / ANSWERS, to / PAGE, *figures.draw_all(results, to / "figures")]
+
+
+def collected(design: Design, done: Sequence[Measured], wanted: int) -> dict[str, Any]:
+    """What results.json holds: the numbers, and all that the page says of how they were made."""
+    return {
+        "design": asdict(design),
+        "tower": models.tower_revision(),
+        "wanted": wanted,
+        "versions": _versions(),
+        "processor": _processor(),
+        "dates": _dates(done),
+        **summarise(done),
+        "cells": [_cell(one) for one in done],
+    }
 
 
 def render(results: dict[str, Any]) -> str:
@@ -72,6 +81,7 @@ def render(results: dict[str, Any]) -> str:
             for cell in results["cells"]
         ],
         compared=_compared(results),
+        made=_made(results),
         learned=_learned(scratch),
         holds_scratch=_holds(scratch, "From scratch"),
         holds_adapted=_holds(
@@ -265,7 +275,30 @@ def _joined(done: Sequence[Measured]) -> pa.Table:
     return pa.concat_tables(tables)
 
 
+def _made(results: dict[str, Any]) -> str:
+    """On what, with what and when the cells were made."""
+    first, last = results["dates"]
+    versions = results["versions"]
+    when = first if first == last else f"{first} to {last}"
+    software = ", ".join(f"{name} {versions[name]}" for name in ("python", "torch", "transformers"))
+    return f"{results['processor']} ({versions['machine']}, no GPU), {software}; {when}"
+
+
 def _versions() -> dict[str, str]:
     from wheresight.pocket.train import versions
 
     return versions()
+
+
+def _processor() -> str:
+    """The processor's name where the system tells it."""
+    told = Path("/proc/cpuinfo")
+    lines = told.read_text().splitlines() if told.is_file() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or "a processor that has no name"
+
+
+def _dates(done: Sequence[Measured]) -> tuple[str, str]:
+    """The days of the first and the last cell."""
+    days = sorted(datetime.fromtimestamp(one.finished, UTC).date().isoformat() for one in done)
+    return days[0], days[-1]

@@ -283,21 +283,14 @@ def made_up(seeds=3, **effects):
         curve = [{"step": s, "match": s / 100, "where": s / 200, "loss": 1.0} for s in (50, 100)]
         record = {"cell": cell.name, "spec": cell.spec, "curve": curve, "findings": findings,
                   "processor_seconds": 300.0, "measuring_processor_seconds": 30.0}  # fmt: skip
-        found.append(measure.Measured(cell, answers(cell, **effect), record))
+        found.append(measure.Measured(cell, answers(cell, **effect), record, finished=86400.0))
     return found
 
 
 @pytest.fixture(scope="module")
 def results():
     done = made_up(bapa={"better": 0.18}, cca={"at_corner": 0.6})
-    whole = summarise(done)
-    return {
-        "design": json.loads(json.dumps(page.asdict(DESIGNS["full"]))),
-        "tower": "local-0",
-        "wanted": len(done),
-        **whole,
-        "cells": [page._cell(one) for one in done],
-    }
+    return json.loads(json.dumps(page.collected(DESIGNS["full"], done, len(done))))
 
 
 def entry(results, scheme, adapted=False):
@@ -385,6 +378,7 @@ def test_the_page_says_what_is_settled(results):
     assert "No difference to `none` is settled for" in holds and "`mca`" in holds
     assert "Not whole" not in text and "54 cells took 5.0 core-hours (5.5 to 5.5" in text
     assert "Not whole: 54 of 60" in page.render({**results, "wanted": 60})
+    assert f"torch {torch.__version__}, " in text and "; 1970-01-02.\n" in text
     assert f"grid probe of {DESIGNS['full'].measuring.items} items in 9 cells" in text
 
 
