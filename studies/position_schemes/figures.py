@@ -141,7 +141,8 @@ def sensitivity(results: dict[str, Any]) -> Figure:
                 axes.plot(found.each, [place + by] * len(found.each), ".", color=colour, ms=4)
                 axes.plot(found.value, place + by, mark, color=colour, mfc=filled, ms=7)
         axes.axvline(0, color=_GREY, lw=0.8)
-        axes.set_yticks(range(len(entries)), [e["scheme"] for e in entries], fontsize=8.5)
+        if entries:  # the panels share their ticks
+            axes.set_yticks(range(len(entries)), [e["scheme"] for e in entries], fontsize=8.5)
         axes.set_title(WAYS[adapted], fontsize=10.5)
         axes.set_xlabel("loss of log p(right), nats: filled, tokens moved; open, ids alone")
         axes.xaxis.label.set_size(8.5)

@@ -41,6 +41,16 @@ MEASURES = {
     "localisation": "localisation",
     "awareness": "awareness",
 }
+# The least and greatest value of what has them; an interval is cut there.
+_BOUNDS = {
+    "accuracy": (0.0, 1.0),
+    "worst": (0.0, 1.0),
+    "strict": (0.0, 1.0),
+    "2ds": (-math.inf, 1.0),
+    "localisation": (-math.inf, 1.0),
+    "awareness": (-math.inf, 1.0),
+}
+_ANYTHING = (-math.inf, math.inf)
 _SHARES = ("accuracy", "worst", "strict")
 # Readings of the diagnostics: their name, tool, name there, and where.
 READINGS: dict[str, tuple[str, str, dict[str, Any]]] = {
@@ -116,7 +126,9 @@ def summarise(done: Sequence[Measured]) -> dict[str, Any]:
             "adapted": adapted,
             "measures": {
                 name: _number(
-                    [drawn[one.cell.name][name] for one in own], trials if name in _SHARES else None
+                    [drawn[one.cell.name][name] for one in own],
+                    _BOUNDS.get(name, _ANYTHING),
+                    trials if name in _SHARES else None,
                 ).to_json()
                 for name in MEASURES
             },
@@ -237,11 +249,14 @@ def _clusters(test: str, labels: Any) -> Clusters:
     return Clusters(labels, replicates=REPLICATES, seed=_SEEDS[test])
 
 
-def _number(own: Sequence[Drawn], trials: int | None = None) -> Number:
+def _number(
+    own: Sequence[Drawn], bounds: tuple[float, float] = _ANYTHING, trials: int | None = None
+) -> Number:
     """The mean of one quantity over seeds.
 
     Args:
         own: of each seed.
+        bounds: the least and the greatest value that it can have.
         trials: of a share, how many key pictures there are: where all are right, or none, every
             replicate repeats them, and the exact binomial limit takes the bootstrap's place.
     """
@@ -249,11 +264,11 @@ def _number(own: Sequence[Drawn], trials: int | None = None) -> Number:
         np.mean([one.value for one in own], axis=0),
         np.mean([one.replicates for one in own], axis=0),
     )
-    low, high = mean.interval()
+    low, high = mean.interval(bounds)
     if trials is not None:
         low, high = exact_at_the_ends(mean.value, low, high, trials)
     each = tuple(float(one.value) for one in own)
-    return Number(float(mean.value), (float(low), float(high)), _t_interval(each), each)
+    return Number(float(mean.value), (float(low), float(high)), _t_interval(each, bounds), each)
 
 
 def _over_seeds(each: Sequence[float]) -> Number:
@@ -262,12 +277,15 @@ def _over_seeds(each: Sequence[float]) -> Number:
     )
 
 
-def _t_interval(each: Sequence[float], level: float = 0.95) -> tuple[float, float]:
-    """Student's t interval of a mean; NaN for a single value."""
+def _t_interval(
+    each: Sequence[float], bounds: tuple[float, float] = _ANYTHING, level: float = 0.95
+) -> tuple[float, float]:
+    """Student's t interval of a mean, cut at the bounds; NaN for a single value."""
     if len(each) < 2 or not np.isfinite(each).all():
         return math.nan, math.nan
     half = student.ppf((1 + level) / 2, len(each) - 1) * np.std(each, ddof=1) / len(each) ** 0.5
-    return float(np.mean(each) - half), float(np.mean(each) + half)
+    low, high = np.clip([np.mean(each) - half, np.mean(each) + half], *bounds)
+    return float(low), float(high)
 
 
 def _reading(one: Measured, name: str) -> float:

@@ -350,6 +350,14 @@ def test_a_share_that_is_nothing_at_all_has_an_interval(results):
     assert strict.items == pytest.approx((0, 1 - 0.025 ** (1 / 12)))
 
 
+def test_intervals_stay_where_values_can_be():
+    """Right in all but a few cells: neither other pictures nor other seeds make it over 100 %."""
+    for one in summarise(made_up(none={"better": 0.195}))["schemes"]:
+        for name, most in (("accuracy", 1.0), ("worst", 1.0), ("strict", 1.0), ("2ds", 1.0)):
+            for ends in (one["measures"][name]["items"], one["measures"][name]["seeds"]):
+                assert ends[1] <= most and (name == "2ds" or ends[0] >= 0)
+
+
 def test_one_seed_settles_nothing():
     found = summarise(made_up(1, bapa={"better": 0.18}))
     one = number(entry(found, "bapa")["differences"]["accuracy"])
