@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from design import REFERENCE, SCHEMES
 from summary import number
+from world import KINDS
 
 from wheresight.report.diagnostics.plots import INKS, MARKS
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 WAYS = {False: "from scratch", True: "none, adapted by LoRA"}
+_MARKS = (*MARKS, "H")  # one more than the reports have
 _DPI = 130
 _GREY = "#555555"
 _FOREST = ("accuracy", "worst", "strict", "2ds", "localisation")
@@ -102,9 +104,8 @@ def forest(results: dict[str, Any]) -> Figure:
 
 def curves(results: dict[str, Any]) -> Figure:
     """Whole answers right while learning, mean over seeds, by kind of question."""
-    kinds = ("match", "where", "side", "which", "whether")
-    figure, panels = _figure(1, len(kinds), (2.7, 2.7), share=True)
-    for kind, axes in zip(kinds, panels, strict=True):
+    figure, panels = _figure(1, len(KINDS), (2.7, 2.7), share=True)
+    for kind, axes in zip(KINDS, panels, strict=True):
         for scheme in SCHEMES:
             own = [
                 cell["curve"]
@@ -160,7 +161,7 @@ def _look(scheme: str) -> tuple[str, str]:
     if scheme == REFERENCE:
         return "black", "o"
     place = list(SCHEMES).index(scheme) - 1
-    return INKS[place % len(INKS)], MARKS[(place + 1) % len(MARKS)]
+    return INKS[place % len(INKS)], _MARKS[place + 1]
 
 
 def _dash(scheme: str) -> str:

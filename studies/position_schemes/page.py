@@ -17,7 +17,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from design import REFERENCE, Cell, Design
 from measure import Measured
-from summary import MEASURES, number, summarise
+from summary import MEASURES, Number, number, summarise
+from world import KINDS
 
 from wheresight.errors import RunError
 
@@ -92,6 +93,7 @@ def render(results: dict[str, Any]) -> str:
         table_adapted=_table(adapted),
         differences=_differences([*scratch, *adapted]),
         readings=_readings([*scratch, *adapted]),
+        learning=_learning(results["cells"]),
         projector=_projector(results["design"]["training"]),
     )
 
@@ -142,30 +144,38 @@ def _learned(scratch: Sequence[dict[str, Any]]) -> str:
 
 
 def _holds(entries: Sequence[dict[str, Any]], title: str) -> str:
-    settled, open_ = [], []
+    """What is settled; what seeds agree in without settling it; what is neither."""
+    settled, agreed, nothing = [], [], []
     for entry in entries:
         if "differences" not in entry:
             continue
+        scheme = f"`{entry['scheme']}`"
         found = {name: number(entry["differences"][name]) for name in _WORDS}
-        certain = [
-            f"{_WORDS[name]} {_written(one.value, signed=True)} points"
-            for name, one in found.items()
-            if one.settled
+        certain = [_points(name, one) for name, one in found.items() if one.settled]
+        alike = [
+            _points(name, one) for name, one in found.items() if one.agreed and not one.settled
         ]
         if certain:
-            settled.append(f"- `{entry['scheme']}`: {', '.join(certain)}.")
-        if len(certain) < len(_WORDS):
-            left = [_WORDS[n] for n, one in found.items() if not one.settled]
-            open_.append((entry["scheme"], left))
-    if not settled and not open_:
+            settled.append(f"- {scheme}: {', '.join(certain)}.")
+        if alike:
+            agreed.append(f"- {scheme}: {', '.join(alike)}.")
+        if not certain and not alike:
+            nothing.append(scheme)
+    if not settled and not agreed and not nothing:
         return f"**{title}**: no scheme is whole in all seeds yet."
-    text = f"**{title}.** "
-    text += "Settled:\n\n" + "\n".join(settled) if settled else "No difference is settled."
-    nothing = [f"`{scheme}`" for scheme, left in open_ if len(left) == len(_WORDS)]
+    said = f"**{title}.** "
+    said += "Settled:\n\n" + "\n".join(settled) if settled else "No difference is settled."
+    if agreed:
+        said += "\n\nNot settled, though of one sign in every seed and beyond 0 over pictures:\n\n"
+        said += "\n".join(agreed)
     if nothing:
-        text += f"\n\nNo difference to `none` is settled for {', '.join(nothing)}: "
-        text += "that is not proof that there is none."
-    return text
+        names = ", ".join(nothing)
+        said += f"\n\nNothing of either kind, which is not proof of no difference: {names}."
+    return said
+
+
+def _points(name: str, one: Number) -> str:
+    return f"{_WORDS[name]} {_written(one.value, signed=True)} points"
 
 
 def _more_training(scratch: Sequence[dict[str, Any]], adapted: Sequence[dict[str, Any]]) -> str:
@@ -178,6 +188,17 @@ def _more_training(scratch: Sequence[dict[str, Any]], adapted: Sequence[dict[str
         before, after = (number(entry["measures"][name]).value for entry in pair if entry)
         said.append(f"{MEASURES[name]} {_written(before)} % before, {_written(after)} % after")
     return f"The control, LoRA under `none`, by itself: {'; '.join(said)}."
+
+
+def _learning(cells: Sequence[dict[str, Any]]) -> str:
+    """What is right in the last steps of the cells from scratch, by kind of question."""
+    last = [cell["curve"][-1] for cell in cells if not cell["adapted"]]
+    said = []
+    for kind in KINDS:
+        shares = [point[kind] for point in last if kind in point]
+        if shares:
+            said.append(f"`{kind}` {_written(min(shares))} to {_written(max(shares))}")
+    return f"In its last steps, least to greatest of all cells, %: {'; '.join(said)}."
 
 
 def _table(entries: Sequence[dict[str, Any]]) -> str:

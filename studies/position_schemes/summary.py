@@ -84,6 +84,14 @@ class Number:
             return 0
         return int(min(ends) > 0) - int(max(ends) < 0)
 
+    @property
+    def agreed(self) -> bool:
+        """Two seeds at least, all of one sign, and the interval over pictures on that side of 0."""
+        ends = (*self.items, *self.each)
+        if len(self.each) < 2 or not all(math.isfinite(end) for end in ends):
+            return False
+        return min(ends) > 0 or max(ends) < 0
+
     def to_json(self) -> dict[str, Any]:
         """Plain values; NaN becomes null."""
 

@@ -27,6 +27,7 @@ SHAPES: tuple[str, ...] = _SMALL["shapes"]
 NAMES = tuple(f"{colour} {shape}" for colour in COLOURS for shape in SHAPES)
 # Less strict than the benchmark: what is nearly even is asked, too.
 SETTINGS = Settings(canvas=CANVAS, margin=28, ratio=1.3, colours=COLOURS, shapes=SHAPES)
+KINDS = ("match", "where", "side", "which", "whether")  # of questions
 MATCH = QUESTIONS["short"]
 WHERE = "Where is {caption}?"  # of the benchmark `localisation`
 CLEAR = 10  # pixels between a centre and the border of a cell, or its cell is not asked for
@@ -101,13 +102,12 @@ def ask(rng: np.random.Generator, shown: Shown, mix: Mix, count: int) -> list[Qu
 
     A kind that the picture does not allow is drawn again; after twenty, it is matching.
     """
-    kinds = ("match", "where", "side", "which", "whether")
-    weights = np.array([getattr(mix, kind) for kind in kinds])
+    weights = np.array([getattr(mix, kind) for kind in KINDS])
     found: list[Question] = []
     for _ in range(count):
         question: Question | None = None
-        for index in rng.choice(len(kinds), 20, p=weights / weights.sum()):
-            kind = kinds[int(index)]
+        for index in rng.choice(len(KINDS), 20, p=weights / weights.sum()):
+            kind = KINDS[int(index)]
             if kind == "match":
                 question = _match(rng, shown)
             elif kind == "where":

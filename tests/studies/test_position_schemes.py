@@ -32,7 +32,7 @@ from design import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import t as student
-from summary import MEASURES, number, summarise
+from summary import MEASURES, Number, number, summarise
 
 from wheresight import intervene
 from wheresight.errors import RunError
@@ -383,11 +383,28 @@ def test_the_page_says_what_is_settled(results):
     better = number(entry(results, "bapa")["differences"]["accuracy"]).value
     assert f"`bapa`: balanced accuracy +{100 * better:.1f} points" in holds
     assert "`cca`: balanced accuracy -" in holds or "`cca`: accuracy in the worst cell -" in holds
-    assert "No difference to `none` is settled for" in holds and "`mca`" in holds
+    assert "which is not proof of no difference: " in holds and "`mca`" in holds
     assert "Not whole" not in text and "54 cells took 5.0 core-hours (5.5 to 5.5" in text
     assert "Not whole: 54 of 60" in page.render({**results, "wanted": 60})
     assert f"torch {torch.__version__}, " in text and "; 1970-01-02.\n" in text
     assert f"grid probe of {DESIGNS['full'].measuring.items} items in 9 cells" in text
+
+
+def test_seeds_that_agree_do_not_settle(results):
+    wide = Number(0.1, (0.05, 0.15), (-0.1, 0.3), (0.02, 0.08, 0.2))
+    assert wide.agreed and not wide.settled
+    assert not replace(wide, each=(-0.02, 0.12, 0.2)).agreed
+    assert not replace(wide, items=(-0.01, 0.15)).agreed
+    assert not replace(wide, each=(0.1,)).agreed
+    changed = json.loads(json.dumps(results))
+    entry(changed, "mca")["differences"]["2ds"] = wide.to_json()
+    holds = page.render(changed).partition("## What holds")[2].partition("**Adapted")[0]
+    before, _, after = holds.partition("Not settled, though of one sign in every seed")
+    assert "`mca`" not in before and "- `mca`: 2DS +10.0 points." in after
+
+
+def test_the_page_says_how_far_each_kind_was_learned(results):
+    assert "%: `match` 100.0 to 100.0; `where` 50.0 to 50.0." in page.render(results)
 
 
 def test_pictures_are_drawn(results, tmp_path):
