@@ -22,6 +22,7 @@ from design import DESIGNS, Cell, Design, cells
 from wheresight.errors import RunError, WheresightError, unknown_name
 
 HERE = Path(__file__).resolve().parent
+SEEDS = 3
 # Without these the C library gives memory back after every operation and faults it in again, which
 # took a sixth of the time.
 _MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(1 << 25), "MALLOC_TRIM_THRESHOLD_": str(1 << 32)}
@@ -39,15 +40,19 @@ class _Running:
 def main(
     out: Annotated[Path, typer.Option(help="Folder for weights and records.")] = HERE / "run",
     cell: Annotated[str | None, typer.Option(help="One cell, such as bapa-lora-seed1.")] = None,
-    seeds: Annotated[int, typer.Option(help="Seeds of every scheme.")] = 3,
+    seeds: Annotated[int, typer.Option(help="Seeds of every scheme.")] = SEEDS,
     workers: Annotated[int, typer.Option(help="Processes, of one thread each.")] = 2,
     design: Annotated[str, typer.Option(help="full, or smoke to see that it works.")] = "full",
     page: Annotated[
         bool, typer.Option("--page", help="Make numbers, pictures and page from what is there.")
     ] = False,
     to: Annotated[
-        Path, typer.Option(help="Where results.json, figures/ and README.md are written.")
-    ] = HERE,
+        Path | None,
+        typer.Option(
+            help="Where results.json, figures/ and README.md are written.",
+            show_default="beside this script; for less than the whole study, page/ in --out",
+        ),
+    ] = None,
 ) -> None:
     """Train and measure every cell, then write the numbers, the pictures and the page."""
     try:
@@ -63,6 +68,8 @@ def main(
             every(design, cells(seeds), out, workers)
         from page import write_all
 
+        # What is committed is of the whole study; less must not take its place unasked.
+        to = to or (HERE if design == "full" and seeds >= SEEDS else out / "page")
         for path in write_all(chosen, cells(seeds), out, to):
             typer.echo(f"wrote {path}")
     except WheresightError as error:

@@ -539,3 +539,21 @@ def test_errors_are_one_sentence(given, tmp_path):
     app.command()(run.main)
     result = CliRunner().invoke(app, [*given, "--out", str(tmp_path)])
     assert result.exit_code == 2 and "Error: " in result.output
+
+
+@pytest.mark.parametrize(
+    ("given", "beside"),
+    [([], True), (["--seeds", "1"], False), (["--design", "smoke"], False)],
+)
+def test_less_than_the_whole_study_is_not_written_over_it(given, beside, tmp_path, monkeypatch):
+    import run
+    import typer
+    from typer.testing import CliRunner
+
+    places = []
+    monkeypatch.setattr(page, "write_all", lambda *args: places.append(args[-1]) or [])
+    app = typer.Typer()
+    app.command()(run.main)
+    result = CliRunner().invoke(app, ["--page", *given, "--out", str(tmp_path)])
+    assert result.exit_code == 0, result.output
+    assert places == [run.HERE if beside else tmp_path / "page"]
