@@ -47,14 +47,12 @@ class Measured:
     Attributes:
         cell: which.
         answers: every answer, as SCHEMA says, in one order for all cells.
-        record: curve, times, and what the diagnostics found.
-        finished: when it was written, in seconds since 1970.
+        record: curve, times (``finished`` in seconds since 1970), and what the diagnostics found.
     """
 
     cell: Cell
     answers: pa.Table
     record: dict[str, Any]
-    finished: float
 
 
 def measured(design: Design, cell: Cell, out: Path, report: Report, progress: Progress) -> Path:
@@ -82,6 +80,7 @@ def measured(design: Design, cell: Cell, out: Path, report: Report, progress: Pr
         **json.loads((model / teach.RECORD).read_text()),
         "measuring_seconds": time.monotonic() - began,
         "measuring_processor_seconds": time.process_time() - spent,
+        "finished": time.time(),
         "findings": found,
     }
     draft = folder / f".{RECORD}"
@@ -95,9 +94,8 @@ def finished(design: Design, cell: Cell, out: Path) -> Measured | None:
     folder = out / "cells" / measured_name(design, cell, models.tower_revision())
     if not (folder / RECORD).is_file():
         return None
-    path = folder / RECORD
-    record = json.loads(path.read_text())
-    return Measured(cell, pq.read_table(folder / ANSWERS), record, path.stat().st_mtime)
+    record = json.loads((folder / RECORD).read_text())
+    return Measured(cell, pq.read_table(folder / ANSWERS), record)
 
 
 def _probed(

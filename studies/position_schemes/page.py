@@ -321,5 +321,7 @@ def _processor() -> str:
 
 def _dates(done: Sequence[Measured]) -> tuple[str, str]:
     """The days of the first and the last cell."""
-    days = sorted(datetime.fromtimestamp(one.finished, UTC).date().isoformat() for one in done)
+    days = sorted(
+        datetime.fromtimestamp(one.record["finished"], UTC).date().isoformat() for one in done
+    )
     return days[0], days[-1]

@@ -215,6 +215,39 @@ def test_adapters_start_from_none_and_are_merged(out):
     assert rank[SMOKE.training.rank] < 0.2 * rank[0]  # low, but for rounding to halves
 
 
+def test_a_step_in_parts_is_the_step_as_a_whole(out):
+    """Parts have rows of other lengths and other numbers of answers; their gradients still add up
+    to those of the mean over all answers."""
+    model, processor = models.opened(models.start(SMOKE, 0, (), out))
+    rng = np.random.default_rng(3)
+    mix = mix_at(1.0)
+    shown = [world.sample(rng, mix) for _ in range(4)]
+    asked = [
+        world.ask(rng, one, mix, count) for one, count in zip(shown, (2, 5, 3, 7), strict=True)
+    ]
+    weight = model.model.language_model.layers[0].self_attn.q_proj.weight
+    model.requires_grad_(False)
+    weight.requires_grad_(True)
+    gradients, losses = [], []
+    for size in (4, 2, 1):
+        parts = [slice(i, i + size) for i in range(0, 4, size)]
+        packed = [pack(asked[part], processor.tokenizer, 36) for part in parts]
+        count = sum(int((one.labels >= 0).sum()) for one in packed)
+        found = [
+            teach.part_loss(model, shown[part], one, count)
+            for part, one in zip(parts, packed, strict=True)
+        ]
+        loss = torch.stack([loss for loss, _ in found]).sum()
+        loss.backward()
+        gradients.append(weight.grad)
+        weight.grad = None
+        losses.append(loss.item())
+    assert losses == pytest.approx([losses[0]] * 3, rel=1e-3)
+    for gradient in gradients[1:]:
+        off = (gradient - gradients[0]).norm() / gradients[0].norm()
+        assert float(off) < 0.02  # half precision
+
+
 def test_whole_answers_are_counted_by_kind(out):
     _, processor = models.opened(models.start(SMOKE, 0, (), out))
     rng = np.random.default_rng(2)
@@ -225,12 +258,12 @@ def test_whole_answers_are_counted_by_kind(out):
     wanted = packed.labels[packed.labels >= 0]
     end = processor.tokenizer.eos_token_id
     kinds = {question.task for row in asked for question in row}
-    assert teach.whole_answers(wanted, packed, asked, end) == dict.fromkeys(kinds, 1.0)
+    assert teach.whole_answers(wanted, wanted, asked, end) == dict.fromkeys(kinds, 1.0)
     spoilt = wanted.clone()
     spoilt[0] = -1  # the first token of the first answer
     first = asked[0][0].task
     count = sum(question.task == first for row in asked for question in row)
-    assert teach.whole_answers(spoilt, packed, asked, end)[first] == pytest.approx(1 - 1 / count)
+    assert teach.whole_answers(spoilt, wanted, asked, end)[first] == pytest.approx(1 - 1 / count)
 
 
 # ---- statistics and page ----------------------------------------------------------------------
@@ -282,8 +315,9 @@ def made_up(seeds=3, **effects):
         ]  # fmt: skip
         curve = [{"step": s, "match": s / 100, "where": s / 200, "loss": 1.0} for s in (50, 100)]
         record = {"cell": cell.name, "spec": cell.spec, "curve": curve, "findings": findings,
-                  "processor_seconds": 300.0, "measuring_processor_seconds": 30.0}  # fmt: skip
-        found.append(measure.Measured(cell, answers(cell, **effect), record, finished=86400.0))
+                  "processor_seconds": 300.0, "measuring_processor_seconds": 30.0,
+                  "finished": 86400.0}  # fmt: skip
+        found.append(measure.Measured(cell, answers(cell, **effect), record))
     return found
 
 
