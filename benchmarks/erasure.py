@@ -82,11 +82,12 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--device")
+    parser.add_argument("--dtype", default="float32", help="of the model, in all three ways")
     options = parser.parse_args()
 
     request = GridRequest(out="", model=options.model, items=1)
     card, probe = open_grid(request, Silent())
-    lvlm = load(card, device=options.device)
+    lvlm = load(card, device=options.device, dtype=options.dtype)
     scorer = Scorer(lvlm, batch_size=options.batch_size)
     bench = Bench(scorer, probe, tuple(probe.items), options.intervention)
     composite = bench.composites(bench.items)[4]
@@ -128,6 +129,7 @@ def main() -> None:
                 "masks": options.masks**2,
                 "intervention": options.intervention,
                 "batch_size": options.batch_size,
+                "dtype": options.dtype,
                 "milliseconds_a_mask": {
                     way: round(1000 * statistics.median(took) / options.masks**2, 2)
                     for way, took in seconds.items()
