@@ -16,7 +16,7 @@ demo: $(VENV)/.installed
 # Threads that wait for each other spin only briefly: beside other work, a test that trains with two
 # threads would take many minutes instead of one.
 test: $(VENV)/.installed-dev
-	$(BIN)/ruff check src tests benchmarks docs
+	$(BIN)/ruff check src tests benchmarks docs studies
 	$(BIN)/mypy
 	OMP_NUM_THREADS=1 GOMP_SPINCOUNT=1000 $(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile
 	$(MAKE) test-bridges

@@ -18,7 +18,8 @@ from wheresight.pocket.scenes import CELLS
 from wheresight.pocket.shape_scenes import drawn_ask, under
 from wheresight.probes.questions import QUESTIONS
 from wheresight.stimuli.benchmarks.shapes import Scene, Shape, draw
-from wheresight.stimuli.benchmarks.twods import ATTRIBUTES, VARIANTS, Settings, pose
+from wheresight.stimuli.benchmarks.twods import pose
+from wheresight.stimuli.benchmarks.twods_scenes import ATTRIBUTES, VARIANTS, Settings
 
 CANVAS = 336
 _SMALL = VARIANTS["small_models"]

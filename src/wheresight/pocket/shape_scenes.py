@@ -24,7 +24,8 @@ from wheresight.stimuli.benchmarks.relations import (
     relates,
 )
 from wheresight.stimuli.benchmarks.shapes import COLOURS, SHAPES, Scene, Shape, draw
-from wheresight.stimuli.benchmarks.twods import ATTRIBUTES, Ask, Settings, pose
+from wheresight.stimuli.benchmarks.twods import pose
+from wheresight.stimuli.benchmarks.twods_scenes import ATTRIBUTES, Ask, Settings
 
 CANVAS = 336
 # Less strict than the benchmark: what is nearly even is asked, too.

@@ -15,7 +15,8 @@ from wheresight.errors import StimulusError
 from wheresight.stimuli.benchmarks import open_benchmark
 from wheresight.stimuli.benchmarks.relations import extreme, might_relate, only_one, relates
 from wheresight.stimuli.benchmarks.shapes import COLOURS, SHAPES, Scene, Shape, draw
-from wheresight.stimuli.benchmarks.twods import CATEGORIES, VARIANTS, Settings, TwoDS, plan
+from wheresight.stimuli.benchmarks.twods import TwoDS
+from wheresight.stimuli.benchmarks.twods_scenes import CATEGORIES, VARIANTS, Settings, plan
 
 CENTRES = {"left": (-1, 0), "right": (1, 0), "above": (0, -1), "below": (0, 1)}
 
