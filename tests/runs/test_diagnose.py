@@ -24,7 +24,8 @@ from wheresight.probes.diagnostic import (
     Finding,
     Records,
 )
-from wheresight.runs.diagnose import DiagnoseRequest, redraw, run_diagnose
+from wheresight.runs.diagnose import DiagnoseRequest, run_diagnose
+from wheresight.runs.diagnose_findings import redraw
 from wheresight.runs.diagnosis import Diagnosis
 from wheresight.runs.diagnostic_records import table_of
 

@@ -58,7 +58,7 @@ def _again(folder: str, kind: str, replicates: int, console: Console) -> str:
     progress = ConsoleProgress(console)
     if kind == "Diagnostics":
         from wheresight.report.diagnostics.terminal import print_diagnosis
-        from wheresight.runs.diagnose import redraw
+        from wheresight.runs.diagnose_findings import redraw
 
         diagnosis, page = redraw(folder, replicates=replicates, progress=progress)
         print_diagnosis(diagnosis, console)

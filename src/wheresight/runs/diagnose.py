@@ -16,28 +16,25 @@ from wheresight.errors import RunError, SpecError
 from wheresight.interventions.host import Host, refuse_unhosted
 from wheresight.interventions.spec import canonical, parse
 from wheresight.probes.bench import Bench
-from wheresight.probes.diagnostic import Context, Diagnostic, Finding, Records
+from wheresight.probes.diagnostic import Diagnostic
 from wheresight.probes.grid import GridProbe, GridSettings
-from wheresight.probes.registry import diagnostic_of, diagnostics
+from wheresight.probes.registry import diagnostics
 from wheresight.runs import diagnostic_records as records
 from wheresight.runs.adapter import say_adapter
-from wheresight.runs.diagnosis import FILE_NAME, Diagnosed, Diagnosis, diagnosed
+from wheresight.runs.diagnose_findings import MANIFEST, write_findings
+from wheresight.runs.diagnosis import Diagnosis
 from wheresight.runs.evaluate import fitted
-from wheresight.runs.manifest import ManifestFile
 from wheresight.runs.places import Place, open_place
 from wheresight.runs.progress import Progress, Silent
 from wheresight.runs.request import GridRequest, open_grid
-from wheresight.runs.results import Bootstrap, Environment
+from wheresight.runs.results import Environment
 from wheresight.runs.store import content_name
-from wheresight.runs.summarise import METHOD, check_bootstrap
-from wheresight.skeletons import CAUTION, is_skeleton
+from wheresight.runs.summarise import check_bootstrap
 from wheresight.stimuli.benchmarks import Benchmark, open_benchmark
 
 if TYPE_CHECKING:
     from wheresight.lvlm.loading import ModelCard
     from wheresight.lvlm.scoring import Scorer
-
-MANIFEST = ManifestFile("diagnose.json", 1, "diagnostics", "`wheresight diagnose --out DIR` wrote")
 
 
 @dataclass(frozen=True)
@@ -99,10 +96,6 @@ class DiagnoseOutcome:
     folder: str
     report: str
     computed: int
-
-
-# A diagnostic with its records by intervention and its findings.
-Drawn = tuple[Diagnostic, dict[str, Records], list[Finding]]
 
 
 class _Todo(NamedTuple):
@@ -193,100 +186,6 @@ def run_diagnose(
             _measure(place, probe, scorer, todo, request.seed, progress)
         diagnosis, page = write_findings(place, progress)
     return DiagnoseOutcome(diagnosis, place.name, page, len(todo))
-
-
-def holds_diagnoses(where: str) -> bool:
-    """Was this folder written by `wheresight diagnose`?"""
-    return MANIFEST.name in open_place(where).names()
-
-
-def redraw(
-    where: str, *, replicates: int | None = None, progress: Progress | None = None
-) -> tuple[Diagnosis, str]:
-    """Make findings.json and the page again from a folder's records; no model is needed."""
-    place = open_place(where)
-    with place.hold("redraw", "0"):
-        return write_findings(place, progress or Silent(), replicates)
-
-
-def write_findings(
-    place: Place, progress: Progress, replicates: int | None = None
-) -> tuple[Diagnosis, str]:
-    """Compute findings.json from the records that the manifest names, and draw the page.
-
-    Returns the findings and the page's address.
-    """
-    from wheresight.report.diagnostics.build import write_page
-
-    diagnosis, drawn, context = diagnosis_of(place, progress, replicates)
-    with place.folder() as folder:
-        place.write(FILE_NAME, (diagnosis.model_dump_json(indent=2) + "\n").encode())
-        page = write_page(folder, diagnosis, drawn, context)
-    return diagnosis, place.uri(page)
-
-
-def diagnosis_of(
-    place: Place, progress: Progress, replicates: int | None = None, *, whole: bool = True
-) -> tuple[Diagnosis, list[Drawn], Context]:
-    """Compute findings from the records that the manifest names; nothing is written.
-
-    Args:
-        place: of the diagnostics.
-        progress: is told each diagnostic.
-        replicates: of the bootstrap; those of the run unless told.
-        whole: expect all records; else a diagnostic that lacks some is passed over, as is due
-            while a run is under way.
-
-    Returns:
-        The findings; each diagnostic with its records by intervention and its findings; and what
-        its pictures may know.
-    """
-    manifest = MANIFEST.read(place)
-    settings = GridSettings.model_validate(manifest["configuration"])
-    context = Context(
-        settings=settings,
-        replicates=replicates or manifest["replicates"],
-        seed=settings.seed,
-    )
-    entries: list[Diagnosed] = []
-    drawn: list[Drawn] = []
-    for entry in manifest["diagnostics"]:
-        tool = diagnostic_of(entry["spec"].partition(":")[0], entry["options"])
-        if not whole and not all(records.has(place, tool, u) for u in entry["units"].values()):
-            continue
-        progress.say(f"Computing intervals and drawing: {tool.name}")
-        found = {spec: records.read(place, tool, unit) for spec, unit in entry["units"].items()}
-        tables = {spec: table for spec, (_, table) in found.items()}
-        findings = tool.findings(tables, context) if tables else []
-        files = {spec: name for spec, (name, _) in found.items()}
-        entries.append(diagnosed(tool, list(tables), files, entry["left_out"], findings))
-        drawn.append((tool, tables, findings))
-    environment = manifest["environment"]
-    diagnosis = Diagnosis(
-        schema_version=1,
-        command=manifest["command"],
-        configuration=manifest["configuration"],
-        environment=Environment.model_validate(environment) if environment else None,
-        bootstrap=Bootstrap(
-            replicates=context.replicates, seed=context.seed, level=context.level, cluster="key",
-            clusters=_clusters(drawn), method=METHOD,
-        ),
-        diagnostics=entries,
-        left_out=manifest["left_out"],
-        caution=CAUTION if is_skeleton(settings.model) else None,
-    )  # fmt: skip
-    return diagnosis, drawn, context
-
-
-def _clusters(drawn: Sequence[Drawn]) -> int:
-    """Key pictures in all records together."""
-    keys = {
-        str(key)
-        for _, tables, _ in drawn
-        for table in tables.values()
-        for key in table.get("key", ())
-    }
-    return len(keys)
 
 
 def _open_benchmarks(

@@ -22,7 +22,7 @@ from wheresight.report.document import DOCUMENT, PART
 from wheresight.report.samples import Maps
 from wheresight.report.study import Missing, Part, Said
 from wheresight.report.texts import one_line, slug
-from wheresight.runs.diagnose import Drawn, diagnosis_of
+from wheresight.runs.diagnose_findings import Drawn, diagnosis_of
 from wheresight.runs.evaluate import evaluation_of
 from wheresight.runs.outcome import renderer_of, results_of
 from wheresight.runs.places import open_place
