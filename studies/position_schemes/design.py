@@ -208,6 +208,15 @@ def start_name(design: Design, seed: int, blocks: Sequence[int], tower: str) -> 
     return f"start-seed{seed}-{joined}-{_hash({**_size(design), 'tower': tower})}"
 
 
+def lessons_name(design: Design, cell: Cell, tower: str) -> str:
+    """Name of what all schemes of a seed are taught with, from scratch or adapted."""
+    given = design.training
+    steps = given.lora_steps if cell.adapted else given.steps
+    decides = {"version": VERSION, "tower": tower, "steps": steps, "batch": given.batch,
+               "questions": given.questions}  # fmt: skip
+    return f"{'lora' if cell.adapted else 'scratch'}-seed{cell.seed}-{_hash(decides)}"
+
+
 def _size(design: Design) -> dict[str, Any]:
     values = asdict(design)
     return {"version": VERSION, **{k: v for k, v in values.items() if isinstance(v, int)}}

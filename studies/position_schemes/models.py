@@ -112,6 +112,27 @@ def features(model: Any, shown: Sequence[world.Shown]) -> torch.Tensor:
     return image_features(model, pixels).float()
 
 
+def seen(model: Any, shown: Sequence[world.Shown]) -> torch.Tensor:
+    """(B, N, V) what the tower hands to the projector, under whatever block the model is in."""
+    import torch
+
+    caught: list[torch.Tensor] = []
+    projector = model.model.multi_modal_projector
+    hook = projector.register_forward_pre_hook(lambda _, given: caught.append(given[0]))
+    try:
+        with torch.no_grad():
+            features(model, shown)
+    finally:
+        hook.remove()
+    return torch.cat(caught)
+
+
+def projected(model: Any, seen: torch.Tensor) -> torch.Tensor:
+    """(B, N, D) image tokens of what the tower handed on; with it the same as `features`."""
+    tokens: torch.Tensor = model.model.multi_modal_projector(seen)
+    return tokens.float()
+
+
 def align(
     model: Any, tokenizer: Any, design: Design, seed: int, blocks: Sequence[int]
 ) -> dict[str, float]:

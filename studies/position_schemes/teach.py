@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import models
 import numpy as np
-import world
-from design import Cell, Design, Training, mix_at, model_name, vision_blocks
+from design import Cell, Design, Training, model_name, vision_blocks
+from lessons import Lesson, lessons
 
 from wheresight.pocket.curves import Curve, Report
 from wheresight.pocket.intervened import hidden_states
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 RECORD = "taught.json"
 _EVERY = 50
-_SCRATCH, _ADAPTED = 2, 3  # streams of scenes
 # Pictures of a step that go through together: what they leave for the way back stays in the cache,
 # which makes a step a third shorter. Their gradients are summed.
 _AT_ONCE = 8
@@ -44,7 +43,7 @@ def taught(design: Design, cell: Cell, out: Path, report: Report) -> Path:
     blocks = vision_blocks(cell.spec)
     model, processor = models.opened(models.start(design, cell.seed, blocks, out))
     if cell.base is None:
-        curve = from_scratch(model, processor, design, cell, report)
+        curve = from_scratch(model, processor, design, cell, out, report)
     else:
         taught(design, cell.base, out, report)
         none, _ = models.opened(
@@ -53,7 +52,7 @@ def taught(design: Design, cell: Cell, out: Path, report: Report) -> Path:
         parts = ["language_model"] + ([] if blocks else ["multi_modal_projector"])
         for part in parts:
             getattr(model.model, part).load_state_dict(getattr(none.model, part).state_dict())
-        model, curve = adapted(model, processor, design, cell, report)
+        model, curve = adapted(model, processor, design, cell, out, report)
     record = {
         "cell": cell.name,
         "spec": cell.spec,
@@ -66,7 +65,7 @@ def taught(design: Design, cell: Cell, out: Path, report: Report) -> Path:
 
 
 def from_scratch(
-    model: Any, processor: Any, design: Design, cell: Cell, report: Report
+    model: Any, processor: Any, design: Design, cell: Cell, out: Path, report: Report
 ) -> list[dict[str, float]]:
     """Train the decoder of a model in place; the curve."""
     given = design.training
@@ -83,12 +82,13 @@ def from_scratch(
         projector.zero_grad()
 
     curve = Curve(cell.name, given.steps, _EVERY, report)
-    _learn(model, model, processor.tokenizer, design, cell, given.steps, step, curve)
+    steps = lessons(model, design, cell, out, report)
+    _learn(model, model, processor.tokenizer, design, cell, steps, step, curve)
     return curve.points
 
 
 def adapted(
-    model: Any, processor: Any, design: Design, cell: Cell, report: Report
+    model: Any, processor: Any, design: Design, cell: Cell, out: Path, report: Report
 ) -> tuple[Any, list[dict[str, float]]]:
     """Train LoRA layers in the decoder, and merge them; the model and the curve."""
     import torch
@@ -117,7 +117,8 @@ def adapted(
         projector.zero_grad()
 
     curve = Curve(cell.name, given.lora_steps, _EVERY, report)
-    _learn(adapter, core, processor.tokenizer, design, cell, given.lora_steps, step, curve)
+    steps = lessons(core, design, cell, out, report)
+    _learn(adapter, core, processor.tokenizer, design, cell, steps, step, curve)
     return adapter.merge_and_unload(), curve.points
 
 
@@ -127,7 +128,7 @@ def _learn(
     tokenizer: Any,
     design: Design,
     cell: Cell,
-    steps: int,
+    steps: Iterable[Lesson],
     step: Callable[[int], None],
     curve: Curve,
 ) -> None:
@@ -139,42 +140,44 @@ def _learn(
 
     given = design.training
     patches = design.recipe(cell.seed).image_tokens
-    rng = np.random.default_rng((cell.seed, _ADAPTED if cell.adapted else _SCRATCH))
     model.train()
     # Rows this short are attended to faster in plain matrix products than by the fused kernel.
     with intervene(model, cell.spec), sdpa_kernel(SDPBackend.MATH):
-        for number in range(steps):
-            # Who is adapted knows the easy part already.
-            mix = mix_at(1.0 if cell.adapted else number / steps)
-            shown = [world.sample(rng, mix) for _ in range(given.batch)]
-            asked = [world.ask(rng, one, mix, given.questions) for one in shown]
+        for number, lesson in enumerate(steps):
             parts = [
-                (shown[i : i + _AT_ONCE], pack(asked[i : i + _AT_ONCE], tokenizer, patches))
-                for i in range(0, given.batch, _AT_ONCE)
+                (lesson.seen[part], pack(lesson.asked[part], tokenizer, patches))
+                for part in (slice(i, i + _AT_ONCE) for i in range(0, given.batch, _AT_ONCE))
             ]
             wanted = torch.cat([packed.labels[packed.labels >= 0] for _, packed in parts])
             found, total = [], 0.0
-            for pictures, packed in parts:
-                loss, tokens = part_loss(core, pictures, packed, len(wanted))
+            for seen, packed in parts:
+                loss, tokens = part_loss(core, seen, packed, len(wanted))
                 loss.backward()
                 found.append(tokens)
                 total += loss.item()
             step(number)
-            right = whole_answers(torch.cat(found), wanted, asked, tokenizer.eos_token_id)
+            right = whole_answers(torch.cat(found), wanted, lesson.asked, tokenizer.eos_token_id)
             curve.add(number, {"loss": total, **right})
     model.eval()
 
 
 def part_loss(
-    core: Any, pictures: list[world.Shown], packed: Packed, count: int
+    core: Any, seen: torch.Tensor, packed: Packed, count: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """A part's share of the mean loss over ``count`` answer tokens, and the likeliest tokens."""
+    """A part's share of the mean loss over all answers of a step, and the likeliest tokens.
+
+    Args:
+        core: the model.
+        seen: (B, N, V), what the tower hands to the projector for the part's pictures.
+        packed: their questions.
+        count: answer tokens of the whole step.
+    """
     import torch
     from torch.nn import functional as F
 
     answered = packed.labels >= 0
     with torch.autocast("cpu", torch.bfloat16):
-        states = hidden_states(core, packed, models.features(core, pictures))
+        states = hidden_states(core, packed, models.projected(core, seen))
         logits = core.lm_head(states[answered])
     logits = logits.float()
     summed = F.cross_entropy(logits, packed.labels[answered], reduction="sum")

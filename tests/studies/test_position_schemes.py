@@ -7,6 +7,7 @@ import math
 from collections import Counter
 from dataclasses import replace
 
+import lessons
 import measure
 import models
 import numpy as np
@@ -23,6 +24,7 @@ from design import (
     Cell,
     Design,
     cells,
+    lessons_name,
     measured_name,
     mix_at,
     model_name,
@@ -234,7 +236,7 @@ def test_a_step_in_parts_is_the_step_as_a_whole(out):
         packed = [pack(asked[part], processor.tokenizer, 36) for part in parts]
         count = sum(int((one.labels >= 0).sum()) for one in packed)
         found = [
-            teach.part_loss(model, shown[part], one, count)
+            teach.part_loss(model, models.seen(model, shown[part]), one, count)
             for part, one in zip(parts, packed, strict=True)
         ]
         loss = torch.stack([loss for loss, _ in found]).sum()
@@ -246,6 +248,46 @@ def test_a_step_in_parts_is_the_step_as_a_whole(out):
     for gradient in gradients[1:]:
         off = (gradient - gradients[0]).norm() / gradients[0].norm()
         assert float(off) < 0.02  # half precision
+
+
+@pytest.mark.parametrize("scheme", ["none", "normalize-multilayer"])
+def test_what_the_tower_hands_on_gives_the_same_features(out, scheme):
+    """But for rounding, also where it was kept in half precision, as it is for training."""
+    spec = Cell(scheme, 0).spec
+    model, _ = models.opened(models.start(SMOKE, 0, vision_blocks(spec), out))
+    rng = np.random.default_rng(4)
+    shown = [world.sample(rng, mix_at(1.0)) for _ in range(3)]
+
+    def off() -> float:
+        seen = models.seen(model, shown).to(dtype)
+        asked = models.features(model, shown)
+        return float((models.projected(model, seen) - asked).abs().max() / asked.abs().max())
+
+    with torch.no_grad(), intervene(model, spec):
+        dtype = torch.float32
+        assert off() < 1e-5
+        dtype = torch.bfloat16
+        with torch.autocast("cpu", dtype):
+            assert off() < 1e-3  # it is rounded so on its way into the projector all the same
+
+
+def test_lessons_are_drawn_once_for_all_schemes_of_a_seed(out, monkeypatch):
+    """Who comes later reads the same questions, and what the tower saw, without the tower."""
+    first, second = Cell("none", 5), Cell("cca", 5)
+    model, _ = models.opened(models.start(SMOKE, 0, (), out))
+    drawn = list(lessons.lessons(model, SMOKE, first, out, silent))
+    assert len(drawn) == SMOKE.training.steps
+    monkeypatch.setattr(models, "features", None)
+    read = list(lessons.lessons(model, SMOKE, second, out, silent))
+    assert [one.asked for one in read] == [one.asked for one in drawn]
+    assert all(torch.equal(a.seen, b.seen) for a, b in zip(read, drawn, strict=True))
+    fresh = [asked for _, asked in lessons.drawn(SMOKE, second)]
+    assert [one.asked for one in read] == fresh
+    other = lessons_name(SMOKE, Cell("none", 6), "tower")
+    assert other != lessons_name(SMOKE, first, "tower")
+    assert lessons_name(SMOKE, Cell("none", 5, True), "tower") not in (
+        other, lessons_name(SMOKE, first, "tower")
+    )  # fmt: skip
 
 
 def test_whole_answers_are_counted_by_kind(out):
