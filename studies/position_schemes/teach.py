@@ -134,7 +134,6 @@ def _learn(
 ) -> None:
     """Steps on packed questions, under the cell's scheme."""
     import torch
-    from torch.nn.attention import SDPBackend, sdpa_kernel
 
     from wheresight import intervene
 
@@ -142,7 +141,8 @@ def _learn(
     patches = design.recipe(cell.seed).image_tokens
     model.train()
     # Rows this short are attended to faster in plain matrix products than by the fused kernel.
-    with intervene(model, cell.spec), sdpa_kernel(SDPBackend.MATH):
+    core.set_attn_implementation({"text_config": "eager"})
+    with intervene(model, cell.spec):
         for number, lesson in enumerate(steps):
             parts = [
                 (lesson.seen[part], pack(lesson.asked[part], tokenizer, patches))
@@ -158,6 +158,7 @@ def _learn(
             step(number)
             right = whole_answers(torch.cat(found), wanted, lesson.asked, tokenizer.eos_token_id)
             curve.add(number, {"loss": total, **right})
+    core.set_attn_implementation({"text_config": "sdpa"})
     model.eval()
 
 

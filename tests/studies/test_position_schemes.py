@@ -38,6 +38,7 @@ from summary import MEASURES, Number, number, summarise
 
 from wheresight import intervene
 from wheresight.errors import RunError
+from wheresight.pocket.intervened import hidden_states
 from wheresight.pocket.packing import pack
 from wheresight.pocket.scenes import CELLS
 from wheresight.stimuli.items import plan_items
@@ -288,6 +289,28 @@ def test_lessons_are_drawn_once_for_all_schemes_of_a_seed(out, monkeypatch):
     assert lessons_name(SMOKE, Cell("none", 5, True), "tower") not in (
         other, lessons_name(SMOKE, first, "tower")
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_plain_products_give_what_the_fused_kernel_gives(out, scheme):
+    """Every scheme is taught with the one and measured with the other."""
+    spec = Cell(scheme, 0).spec
+    model, processor = models.opened(models.start(SMOKE, 0, vision_blocks(spec), out))
+    rng = np.random.default_rng(5)
+    shown = [world.sample(rng, mix_at(1.0)) for _ in range(3)]
+    asked = [world.ask(rng, one, mix_at(1.0), 4) for one in shown]
+    packed = pack(asked, processor.tokenizer, 36)
+    kept = packed.ids != processor.tokenizer.pad_token_id
+    states = []
+    for kind in ("sdpa", "eager"):
+        model.set_attn_implementation({"text_config": kind})
+        with torch.no_grad(), intervene(model, spec):
+            states.append(hidden_states(model, packed, models.features(model, shown))[kept])
+    torch.testing.assert_close(states[1], states[0], rtol=1e-4, atol=1e-4)
+    with torch.no_grad(), intervene(model, spec):
+        other = replace(packed, allowed=torch.ones_like(packed.allowed).tril())
+        seen = hidden_states(model, other, models.features(model, shown))[kept]
+    assert (seen - states[1]).abs().max() > 1e-2  # the mask is heeded
 
 
 def test_whole_answers_are_counted_by_kind(out):

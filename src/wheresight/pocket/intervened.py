@@ -45,9 +45,21 @@ def hidden_states(model: Any, packed: Packed, features: torch.Tensor) -> torch.T
     output = model.model(
         input_ids=packed.ids,
         mm_encoder_outputs={"image": BaseModelOutputWithPooling(pooler_output=pictures)},
-        attention_mask=packed.allowed,
+        attention_mask=_as_taken(model, packed.allowed),
         position_ids=packed.positions,
         use_cache=False,
     )
     states: torch.Tensor = output.last_hidden_state
     return states
+
+
+def _as_taken(model: Any, allowed: torch.Tensor) -> torch.Tensor:
+    """The mask of the kind that the decoder's attention takes; eager attention would add a True."""
+    import torch
+
+    if model.model.language_model.config._attn_implementation != "eager":
+        return allowed
+    half = torch.is_autocast_enabled("cpu")
+    dtype = torch.get_autocast_dtype("cpu") if half else model.dtype
+    lowest = torch.finfo(dtype).min
+    return torch.zeros(allowed.shape, dtype=dtype).masked_fill(~allowed, lowest)
