@@ -149,7 +149,8 @@ def summarise(done: Sequence[Measured]) -> dict[str, Any]:
             pairs = list(zip(own, reference, strict=True))
             entry["differences"] = {
                 name: _number(
-                    [drawn[a.cell.name][name] - drawn[b.cell.name][name] for a, b in pairs]
+                    [drawn[a.cell.name][name] - drawn[b.cell.name][name] for a, b in pairs],
+                    _of_differences(_BOUNDS.get(name, _ANYTHING)),
                 ).to_json()
                 for name in MEASURES
             } | {
@@ -277,6 +278,11 @@ def _number(
         low, high = exact_at_the_ends(mean.value, low, high, trials)
     each = tuple(float(one.value) for one in own)
     return Number(float(mean.value), (float(low), float(high)), _t_interval(each, bounds), each)
+
+
+def _of_differences(bounds: tuple[float, float]) -> tuple[float, float]:
+    """The least and the greatest difference of two values within bounds."""
+    return bounds[0] - bounds[1], bounds[1] - bounds[0]
 
 
 def _over_seeds(each: Sequence[float]) -> Number:

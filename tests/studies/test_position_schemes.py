@@ -457,6 +457,19 @@ def test_intervals_stay_where_values_can_be():
                 assert ends[1] <= most and (name == "2ds" or ends[0] >= 0)
 
 
+def test_differences_of_shares_stay_within_one():
+    """Two seeds that disagree: Student's t alone would be wider than any difference can be."""
+    done = [
+        replace(one, answers=answers(one.cell, better=-0.7))
+        if one.cell.name == "bapa-seed1"
+        else one
+        for one in made_up(seeds=2)
+    ]
+    found = entry(summarise(done), "bapa")["differences"]["accuracy"]
+    assert found["seeds"] == [-1.0, 1.0]
+    assert found["each"] == pytest.approx([0, -0.7], abs=0.1)
+
+
 def test_one_seed_settles_nothing():
     found = summarise(made_up(1, bapa={"better": 0.18}))
     one = number(entry(found, "bapa")["differences"]["accuracy"])
