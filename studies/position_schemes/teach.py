@@ -17,6 +17,7 @@ import numpy as np
 from design import Cell, Design, Training, model_name, vision_blocks
 from lessons import Lesson, lessons
 
+from wheresight.pocket.attention import plain_attention
 from wheresight.pocket.curves import Curve, Report
 from wheresight.pocket.intervened import hidden_states
 from wheresight.pocket.language import Question
@@ -140,9 +141,7 @@ def _learn(
     given = design.training
     patches = design.recipe(cell.seed).image_tokens
     model.train()
-    # Rows this short are attended to faster in plain matrix products than by the fused kernel.
-    core.set_attn_implementation({"text_config": "eager"})
-    with intervene(model, cell.spec):
+    with plain_attention(core.model.language_model), intervene(model, cell.spec):
         for number, lesson in enumerate(steps):
             parts = [
                 (lesson.seen[part], pack(lesson.asked[part], tokenizer, patches))
@@ -158,7 +157,6 @@ def _learn(
             step(number)
             right = whole_answers(torch.cat(found), wanted, lesson.asked, tokenizer.eos_token_id)
             curve.add(number, {"loss": total, **right})
-    core.set_attn_implementation({"text_config": "sdpa"})
     model.eval()
 
 

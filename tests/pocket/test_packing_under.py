@@ -11,6 +11,7 @@ from PIL import Image
 
 from wheresight import intervene
 from wheresight.errors import ModelError
+from wheresight.pocket.attention import plain_attention
 from wheresight.pocket.intervened import hidden_states
 from wheresight.pocket.language import PAPER, Question
 from wheresight.pocket.model import build_model, build_processor, image_features, pixel_tensor
@@ -84,6 +85,29 @@ def test_packed_rows_equal_single_prompts(untrained, rng, spec):
     pictures = rng.integers(0, 256, (2, 96, 96, 3), dtype=np.uint8)
     rows = [QUESTIONS, QUESTIONS[::-1][:2]]
     assert largest_difference(model, processor, spec, pictures, rows) < 2e-5
+
+
+@pytest.mark.parametrize("spec", SCHEMES)
+def test_plain_attention_gives_the_same(untrained, rng, spec):
+    model, processor = untrained
+    decoder = model.model.language_model
+    pictures = rng.integers(0, 256, (2, 96, 96, 3), dtype=np.uint8)
+    packed = pack([QUESTIONS, QUESTIONS[::-1][:2]], processor.tokenizer, 36)
+    answered = packed.labels >= 0
+    fused = packed_logits(model, packed, pictures, spec)[answered]
+    before = decoder.config._attn_implementation
+    with plain_attention(decoder):
+        assert decoder.config._attn_implementation == "eager"
+        plain = packed_logits(model, packed, pictures, spec)[answered]
+    assert decoder.config._attn_implementation == before == "sdpa"
+    torch.testing.assert_close(plain, fused, atol=2e-5, rtol=0)
+
+
+def test_plain_attention_is_undone_after_an_error(untrained):
+    decoder = untrained[0].model.language_model
+    with pytest.raises(KeyboardInterrupt), plain_attention(decoder):
+        raise KeyboardInterrupt
+    assert decoder.config._attn_implementation == "sdpa"
 
 
 def test_several_tower_blocks_equal_single_prompts(things, tokenizer, rng):

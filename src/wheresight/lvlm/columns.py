@@ -72,3 +72,18 @@ def visible(
     if mask is not None:
         seen = seen & keys_of(mask != 0, keys)[:, None]
     return seen[:, None]
+
+
+def as_taken(allowed: torch.Tensor, attention: str, dtype: torch.dtype) -> torch.Tensor:
+    """A mask of what may be attended to, of the kind that an attention function takes.
+
+    Args:
+        allowed: bool, of any shape.
+        attention: the name that the module's attention is set to.
+        dtype: of the queries. Eager attention adds the mask to its logits, where a True would be
+            a one; the others take booleans.
+    """
+    if not attention.endswith("eager"):
+        return allowed
+    lowest = torch.finfo(dtype).min
+    return torch.zeros_like(allowed, dtype=dtype).masked_fill(~allowed, lowest)

@@ -45,7 +45,7 @@ def hidden_states(model: Any, packed: Packed, features: torch.Tensor) -> torch.T
     output = model.model(
         input_ids=packed.ids,
         mm_encoder_outputs={"image": BaseModelOutputWithPooling(pooler_output=pictures)},
-        attention_mask=_as_taken(model, packed.allowed),
+        attention_mask=_mask(model, packed.allowed),
         position_ids=packed.positions,
         use_cache=False,
     )
@@ -53,13 +53,13 @@ def hidden_states(model: Any, packed: Packed, features: torch.Tensor) -> torch.T
     return states
 
 
-def _as_taken(model: Any, allowed: torch.Tensor) -> torch.Tensor:
-    """The mask of the kind that the decoder's attention takes; eager attention would add a True."""
+def _mask(model: Any, allowed: torch.Tensor) -> torch.Tensor:
+    """What may be attended to, in the form and number type that the decoder's attention takes."""
     import torch
 
-    if model.model.language_model.config._attn_implementation != "eager":
-        return allowed
+    from wheresight.lvlm.columns import as_taken
+
+    kind = model.model.language_model.config._attn_implementation
     half = torch.is_autocast_enabled("cpu")
     dtype = torch.get_autocast_dtype("cpu") if half else model.dtype
-    lowest = torch.finfo(dtype).min
-    return torch.zeros(allowed.shape, dtype=dtype).masked_fill(~allowed, lowest)
+    return as_taken(allowed, kind, dtype)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from wheresight.pocket.architectures import architecture_of
+from wheresight.pocket.attention import plain_attention
 from wheresight.pocket.curves import Curve, Report
 from wheresight.pocket.emoji import Things
 from wheresight.pocket.language import Question, Stage, ask, ask_with_options
@@ -120,26 +121,25 @@ def _train_tower(
     optimizer = MuonAndAdamW(named, recipe.tower_weight_decay)
     steps = recipe.shape_tower_steps
     tower = architecture_of(model).tower(model)
-    tower.set_attn_implementation("eager")
     model.train()
-    for step in range(steps):
-        pixels, targets = drawn()
-        with torch.autocast("cpu", torch.bfloat16, enabled=recipe.bfloat16):
-            features = image_features(model, pixels)
-        features = features.float()
-        places = features @ basis
-        naming, values = naming_loss(features - places @ basis.T, targets, words, recipe)
-        moved = F.mse_loss(places, written.expand_as(places)) / written.square().mean()
-        longer = (features.norm(dim=-1).mean() / length - 1).square()
-        loss = naming + moved + longer
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(trained, recipe.gradient_norm)
-        optimizer.step(learning_rate(step, steps, _WARMUP, recipe.shape_tower_rate))
-        shape_right = _right(features[-shapes:], targets[-shapes:], basis, words, background)
-        values |= {"shapes_right": shape_right, "place_error": moved.item()}
-        curve.add(step, {"loss": loss.item(), **values})
-    tower.set_attn_implementation("sdpa")
+    with plain_attention(tower):
+        for step in range(steps):
+            pixels, targets = drawn()
+            with torch.autocast("cpu", torch.bfloat16, enabled=recipe.bfloat16):
+                features = image_features(model, pixels)
+            features = features.float()
+            places = features @ basis
+            naming, values = naming_loss(features - places @ basis.T, targets, words, recipe)
+            moved = F.mse_loss(places, written.expand_as(places)) / written.square().mean()
+            longer = (features.norm(dim=-1).mean() / length - 1).square()
+            loss = naming + moved + longer
+            optimizer.zero_grad()
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(trained, recipe.gradient_norm)
+            optimizer.step(learning_rate(step, steps, _WARMUP, recipe.shape_tower_rate))
+            shape_right = _right(features[-shapes:], targets[-shapes:], basis, words, background)
+            values |= {"shapes_right": shape_right, "place_error": moved.item()}
+            curve.add(step, {"loss": loss.item(), **values})
     model.eval()
     return curve.points
 

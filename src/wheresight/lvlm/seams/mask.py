@@ -116,10 +116,7 @@ class MaskSeam(Seam):
     def _as_taken(self, allowed: torch.Tensor, keys: int, dtype: torch.dtype) -> torch.Tensor:
         """(B, 1, Q, S), of the kind that the attention function takes."""
         mask = columns.keys_of(allowed, keys)[:, None]
-        if self.kind.endswith("eager"):
-            lowest = torch.finfo(dtype).min
-            return torch.zeros_like(mask, dtype=dtype).masked_fill(~mask, lowest)
-        return mask.contiguous()
+        return columns.as_taken(mask, self.kind, dtype).contiguous()
 
 
 def _without_hidden(call: Call, allowed: torch.Tensor) -> torch.Tensor:
