@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
-PIP    := $(BIN)/pip install --disable-pip-version-check --quiet
+PIP    := $(BIN)/pip install --disable-pip-version-check
 
 BRIDGES := .venv-bridges
 
@@ -39,7 +39,7 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.installed: $(VENV)/bin/python pyproject.toml constraints.txt
-	@echo "Installing wheresight into $(VENV) (two to five minutes, silent meanwhile) ..."
+	@echo "Installing wheresight into $(VENV) (two to five minutes) ..."
 	$(PIP) --constraint constraints.txt --editable .
 	@touch $@
 
@@ -52,7 +52,7 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 $(BRIDGES)/.installed: pyproject.toml constraints-bridges.txt
 	@echo "Installing lmms-eval and Inspect into $(BRIDGES) (some minutes) ..."
 	$(PYTHON) -m venv $(BRIDGES)
-	$(BRIDGES)/bin/pip install --disable-pip-version-check --quiet \
+	$(BRIDGES)/bin/pip install --disable-pip-version-check \
 		--constraint constraints-bridges.txt --editable '.[lmms-eval,inspect]' pytest pytest-xdist
 	@$(BRIDGES)/bin/python -c "import torchvision" 2>/dev/null || $(BRIDGES)/bin/pip uninstall --quiet --yes torchvision
 	@touch $@
