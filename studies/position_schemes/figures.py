@@ -64,9 +64,18 @@ def plane(results: dict[str, Any]) -> Figure:
                 alpha=0.45,
             )  # fmt: skip
             axes.errorbar(
-                100 * x.value, 100 * y.value, xerr=_arms(x.value, x.items),
-                yerr=_arms(y.value, y.items), fmt=mark, color=colour, ms=9, mec="white", mew=0.8,
-                elinewidth=1, alpha=0.95, label=entry["scheme"], zorder=4,
+                100 * x.value,
+                100 * y.value,
+                xerr=_arms(x.value, x.items),
+                yerr=_arms(y.value, y.items),
+                fmt="none",
+                ecolor=colour,
+                elinewidth=1,
+                zorder=3,
+            )
+            axes.plot(
+                100 * x.value, 100 * y.value, mark, color=colour, ms=9, mec="white", mew=0.8,
+                label=entry["scheme"], zorder=4,
             )  # fmt: skip
         axes.set_title(WAYS[adapted], fontsize=10.5)
         axes.set_xlabel("robustness: balanced accuracy in the worst cell, %")
