@@ -14,13 +14,13 @@ from dataclasses import astuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from wheresight.errors import RunError
 from wheresight.interventions.spec import to_json
 from wheresight.probes.diagnostic import Columns, Diagnostic, Records
 from wheresight.probes.grid import GridProbe
 from wheresight.runs.hashed_records import files_of, find_whole, is_whole, write_table
+from wheresight.runs.parquet_bytes import from_bytes
 from wheresight.runs.places import Place
 from wheresight.runs.store import content_name
 from wheresight.stimuli.benchmarks.question import Benchmark
@@ -100,7 +100,7 @@ def read(place: Place, tool: Diagnostic, unit: str) -> tuple[str, Records]:
                 f"The records {place.label(name)!r} are damaged. Repeat the command that made "
                 "them: it sets them aside and computes them again."
             )
-        table = pq.ParquetFile(pa.BufferReader(data)).read()
+        table = from_bytes(data)
         return name, {field.name: _numpy(table[field.name]) for field in table.schema}
     raise RunError(
         f"{place.name!r} has no records of the diagnostic {tool.name!r} as it is asked for. Repeat "

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from wheresight.errors import RunError
 from wheresight.probes.evaluate import Evaluated
 from wheresight.runs.hashed_records import files_of, find_whole, is_whole, write_table
+from wheresight.runs.parquet_bytes import from_bytes
 from wheresight.runs.places import Place
 
 SCHEMA = 1
@@ -51,7 +51,7 @@ def read_if_there(place: Place, unit: str) -> list[Evaluated]:
     for name in files_of(place, unit):
         data = place.read(name)
         if is_whole(name, data):
-            rows: list[Evaluated] = pq.read_table(pa.BufferReader(data)).to_pylist()
+            rows: list[Evaluated] = from_bytes(data).to_pylist()
             return rows
     return []
 
@@ -68,6 +68,6 @@ def read(place: Place, unit: str) -> list[Evaluated]:
             f"Records are missing in {place.name!r}, or damaged (unit {unit}). Repeat the command "
             "that made them; it computes what is missing."
         )
-    table = pq.read_table(pa.BufferReader(place.read(name)))
+    table = from_bytes(place.read(name))
     rows: list[Evaluated] = table.to_pylist()
     return rows

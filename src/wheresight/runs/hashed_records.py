@@ -6,17 +6,15 @@ import hashlib
 from collections.abc import Sequence
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from wheresight.runs.parquet_bytes import to_bytes
 from wheresight.runs.places import Place
 from wheresight.runs.store import RECORDS
 
 
 def write_table(place: Place, stem: str, table: pa.Table) -> None:
     """Write a table so that it is all there or not at all."""
-    stream = pa.BufferOutputStream()
-    pq.write_table(table, stream, compression="zstd")
-    data = stream.getvalue().to_pybytes()
+    data = to_bytes(table)
     place.write(f"{RECORDS}/{stem}-{_sha(data)}.parquet", data)
 
 

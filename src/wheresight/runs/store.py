@@ -22,10 +22,10 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from wheresight.errors import RunError
 from wheresight.runs.overlap import without_overlap
+from wheresight.runs.parquet_bytes import from_bytes, to_bytes
 from wheresight.runs.places import open_place
 from wheresight.runs.places.place import first_line
 from wheresight.runs.records import RECORD_SCHEMA, SCHEMA_VERSION
@@ -225,9 +225,7 @@ class RunFolder:
                     "after this one. Choose another --out for one of them."
                 )
             schema = schema.with_metadata({**schema.metadata, _RUN_KEY: self._run.encode()})
-        stream = pa.BufferOutputStream()
-        pq.write_table(table.cast(schema), stream, compression="zstd")
-        data = stream.getvalue().to_pybytes()
+        data = to_bytes(table.cast(schema))
         self.place.write(f"{RECORDS}/{unit}-{_hash(data)}.parquet", data)
 
     def damaged(self, mine: Callable[[str], bool] = lambda unit: True) -> list[str]:
@@ -263,7 +261,7 @@ class RunFolder:
                     # Parquet's own checksums cover pages only, so a flipped bit in the footer
                     # would go unseen.
                     raise pa.ArrowInvalid("its bytes are not those that were written")
-                table = pq.ParquetFile(pa.BufferReader(data)).read()
+                table = from_bytes(data)
                 of = (table.schema.metadata or {}).get(_RUN_KEY, run.encode()).decode()
                 table = table.cast(RECORD_SCHEMA)
             except (pa.ArrowException, OSError) as error:
