@@ -3,29 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
+from warm_commands import wheresight
+
 SMALL = ("--items", "2", "--grid", "1x2", "--replicates", "100")
-
-
-def wheresight(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "wheresight", *arguments],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "HF_HUB_OFFLINE": "1", "COLUMNS": "200", **environment},
-    )
 
 
 def refused(*arguments: str) -> str:
     """Run a command that must be refused; return its one sentence."""
-    done = wheresight(*arguments)
+    done = wheresight(*arguments, COLUMNS="200")
     assert done.returncode == 2, (done.returncode, done.stdout, done.stderr)
     assert "Traceback" not in done.stderr
     lines = [line for line in done.stderr.splitlines() if line.strip()]

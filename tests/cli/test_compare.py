@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from warm_commands import wheresight
+
 
 def run(*given: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "wheresight", "compare", *given],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "COLUMNS": "80", "OMP_NUM_THREADS": "1"},
-    )
+    return wheresight("compare", *given, COLUMNS="80")
 
 
 def test_help_imports_nothing_heavy() -> None:

@@ -3,23 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from warm_commands import wheresight
 from wheresight.probes.registry import known_diagnostics
-
-
-def wheresight(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "wheresight", *arguments],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "HF_HUB_OFFLINE": "1", "COLUMNS": "120"},
-    )
 
 
 def test_a_run_and_its_page_again(tmp_path: Path) -> None:

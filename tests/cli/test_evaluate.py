@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -12,16 +11,12 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from warm_commands import wheresight
 from wheresight.cli.main import app
 
 
 def run(*given: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "wheresight", "evaluate", *given],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "COLUMNS": "160", "OMP_NUM_THREADS": "1"},
-    )
+    return wheresight("evaluate", *given, COLUMNS="160")
 
 
 def test_a_table_with_baselines(tmp_path: Path) -> None:

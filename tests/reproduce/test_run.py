@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from warm_commands import wheresight
 from wheresight.cli.main import app
 from wheresight.errors import RunError
 from wheresight.reproduce import entries, entry
@@ -128,9 +129,7 @@ def reproduced(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, boo
     words = ["reproduce", "bias/table1", "--model", "pocket", "--set", "items=2", "-o", str(out)]
     said, written = "", []
     for _ in range(2):
-        done = subprocess.run(
-            [sys.executable, "-m", "wheresight", *words], capture_output=True, text=True
-        )
+        done = wheresight(*words)
         assert done.returncode == 0, done.stdout + done.stderr
         said = done.stdout
         parts = (out / "bias" / "table1" / "pocket" / "probe").rglob("*.parquet")
@@ -174,11 +173,7 @@ def test_a_command_that_fails_says_so(tmp_path: Path) -> None:
         "--set",
         "benchmark=2ds#images=0",
     ]
-    done = subprocess.run(
-        [sys.executable, "-m", "wheresight", *words, "-o", str(tmp_path)],
-        capture_output=True,
-        text=True,
-    )
+    done = wheresight(*words, "-o", str(tmp_path))
     assert done.returncode == 2
     assert "ended with exit code 2" in done.stderr
 

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import subprocess
-import sys
 from typing import Any
 
 import pytest
 
+from warm_commands import wheresight
 from wheresight.durations import exact
 from wheresight.errors import RunError, WheresightError
 from wheresight.runs import estimate as module
@@ -142,14 +140,8 @@ def test_durations_as_people_say_them(seconds: float, said: str) -> None:
 
 
 def test_the_command_prints_json_alone_and_writes_nothing(tmp_path: Any) -> None:
-    command = [sys.executable, "-m", "wheresight", "estimate", "--items", "8", "--grid", "1x2"]
-    done = subprocess.run(
-        [*command, "-i", "none", "--batches", "3", "--json"],
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-        env=dict(os.environ),
-    )
+    few = ("--items", "8", "--grid", "1x2", "-i", "none", "--batches", "3")
+    done = wheresight("estimate", *few, "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert module.StudyEstimate.model_validate(json.loads(done.stdout)).items == 8
     assert not list(tmp_path.iterdir())

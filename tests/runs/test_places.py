@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from jobs import Jobs
 
 from wheresight.errors import RunError
 from wheresight.runs.places import open_place
@@ -208,15 +206,10 @@ def test_a_put_that_does_not_read_back_is_an_error(monkeypatch: pytest.MonkeyPat
         place.write("records/a", b"all of it")
 
 
-def test_a_whole_run_in_an_object_store(s3: dict[str, str], tmp_path: Path) -> None:
-    tiny = [sys.executable, str(Path(__file__).with_name("tiny_run.py"))]
+def test_a_whole_run_in_an_object_store(s3: dict[str, str], jobs: Jobs, tmp_path: Path) -> None:
     url = f"s3://bucket/{uuid.uuid4()}"
-    environ = {**os.environ, **s3, "OMP_NUM_THREADS": "1"}
     for out, items in ((url, 20), (url, 40), (str(tmp_path / "run"), 40)):
-        done = subprocess.run(
-            [*tiny, out, f"items={items}"], env=environ, capture_output=True, text=True
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
+        jobs.run(out, f"items={items}", **s3)
     stored = RunFolder(url)
     assert stored.read().equals(RunFolder(tmp_path / "run").read())
     assert stored.place.names("records") == RunFolder(tmp_path / "run").place.names("records")

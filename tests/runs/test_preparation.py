@@ -15,6 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 import torch
+from jobs import Jobs
 from PIL import Image
 from spawned import kill, spawned
 
@@ -229,10 +230,10 @@ def parts(out: Path) -> list[str]:
     return sorted(path.name for path in out.glob("records/*.parquet"))
 
 
-def test_a_run_whose_picture_workers_are_killed_equals_an_undisturbed_one(tmp_path: Path) -> None:
-    quiet = start(tmp_path / "quiet", "items=60")
-    said, wrong = quiet.communicate(timeout=300)
-    assert quiet.returncode == 0, said + wrong
+def test_a_run_whose_picture_workers_are_killed_equals_an_undisturbed_one(
+    jobs: Jobs, tmp_path: Path
+) -> None:
+    jobs.run(tmp_path / "quiet", "items=60")
     run = start(tmp_path / "run", "items=60", "picture_workers=2")
     killed: set[int] = set()
     draws = random.Random(11)
@@ -290,21 +291,15 @@ def test_a_script_without_a_guard_and_a_run_that_is_killed(tmp_path: Path) -> No
     assert list(kept.iterdir()) == []
 
 
-def test_auto_batch_size_is_found_once_and_written_down(tmp_path: Path) -> None:
+def test_auto_batch_size_is_found_once_and_written_down(jobs: Jobs, tmp_path: Path) -> None:
     """A run that goes on uses the size that was found, and says which."""
-    first = start(tmp_path / "run", "items=20", "batch_size='auto'")
-    said, wrong = first.communicate(timeout=300)
-    assert first.returncode == 0, said + wrong
+    said = jobs.run(tmp_path / "run", "items=20", "batch_size='auto'")
     assert "Trying batch sizes" in said
     hardware = RunFolder(tmp_path / "run").manifest()["environment"]["hardware"]
     size = hardware["batch_size"]
     assert hardware["batch_size_given_as"] == "auto" and f"Batch size {size}\n" in said
-    more = start(tmp_path / "run", "items=40", "batch_size='auto'")
-    said, wrong = more.communicate(timeout=300)
-    assert more.returncode == 0, said + wrong
+    said = jobs.run(tmp_path / "run", "items=40", "batch_size='auto'")
     assert "Trying batch sizes" not in said and "computed=80" in said
     assert RunFolder(tmp_path / "run").manifest()["environment"]["hardware"] == hardware
-    fixed = start(tmp_path / "fixed", "items=40", f"batch_size={size}")
-    said, wrong = fixed.communicate(timeout=300)
-    assert fixed.returncode == 0, said + wrong
+    jobs.run(tmp_path / "fixed", "items=40", f"batch_size={size}")
     assert parts(tmp_path / "fixed") == parts(tmp_path / "run")  # hashes of their bytes

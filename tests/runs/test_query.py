@@ -5,14 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from warm_commands import wheresight
 from wheresight.errors import RunError
 from wheresight.runs.query import query
 from wheresight.runs.records import RECORD_SCHEMA, record_table
@@ -138,15 +136,6 @@ def test_a_part_that_was_changed_is_named(run: Path, tmp_path: Path) -> None:
         query(RunFolder(tmp_path / "run"), "SELECT 1")
     with pytest.raises(RunError, match="holds no run"):
         query(RunFolder(tmp_path / "nothing"), "SELECT 1")
-
-
-def wheresight(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "wheresight", *arguments],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "COLUMNS": "120"},
-    )
 
 
 def test_the_command_prints_a_table_csv_and_json(run: Path) -> None:

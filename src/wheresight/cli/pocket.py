@@ -24,7 +24,7 @@ def train(
         int | None, typer.Option("--seed", help="Seed; default: that of the shipped weights.")
     ] = None,
     preset: Annotated[
-        str, typer.Option("--preset", help="full (the shipped recipe) or smoke (about a minute).")
+        str, typer.Option("--preset", help="full (the shipped recipe) or smoke (half a minute).")
     ] = "full",
     architecture: Annotated[
         str, typer.Option("--architecture", help="llava, qwen2_5_vl or gemma3.")

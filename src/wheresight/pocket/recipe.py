@@ -110,15 +110,19 @@ def shape_phases(turn: int) -> tuple[str, str]:
 
 
 def preset(name: str, seed: int | None = None, architecture: str = "llava") -> Recipe:
-    """A recipe by name: ``full`` (the shipped weights) or ``smoke`` (about a minute, for tests)."""
+    """A recipe by name: ``full`` (the shipped weights) or ``smoke`` (half a minute, to see
+    that it runs)."""
     from wheresight.errors import WheresightError
     from wheresight.pocket.architectures import architecture as find
 
     recipes = {
         "full": Recipe(),
         "smoke": Recipe(
+            threads=1,
+            tower_layers=2,
+            layers=2,
             tower_steps=40,
-            tower_batch=32,
+            tower_batch=16,
             tower_warmup=10,
             place_batches=4,
             decoder_steps=40,
