@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from warm_commands import wheresight
+import warm_commands
 from wheresight.probes.registry import known_diagnostics
+
+wheresight = partial(warm_commands.wheresight, COLUMNS="120")
 
 
 def test_a_run_and_its_page_again(tmp_path: Path) -> None:

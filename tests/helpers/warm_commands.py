@@ -15,10 +15,9 @@ import subprocess
 import sys
 import tempfile
 import traceback
+from functools import cache
 from pathlib import Path
 from typing import Any
-
-_ONLINE = ("HF_HUB_OFFLINE", "1")  # read when the hub's library is imported, so the same for all
 
 
 def wheresight(
@@ -48,23 +47,20 @@ def wheresight(
     return subprocess.CompletedProcess(["wheresight", *arguments], int(code), *said)
 
 
-_server: list[Any] = []
-
-
+@cache
 def _started() -> Any:
-    if not _server:
-        process = subprocess.Popen(
-            [sys.executable, __file__],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            # Byte-equal records need equal rounding, so one thread everywhere.
-            env={**os.environ, "OMP_NUM_THREADS": "1", _ONLINE[0]: _ONLINE[1]},
-        )
-        assert process.stdin is not None
-        atexit.register(process.stdin.close)
-        _server.append(process)
-    return _server[0]
+    process = subprocess.Popen(
+        [sys.executable, __file__],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        # Both are read at import, so they are the same for all commands. Byte-equal records need
+        # equal rounding, and so one thread.
+        env={**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"},
+    )
+    assert process.stdin is not None
+    atexit.register(process.stdin.close)
+    return process
 
 
 def _serve() -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from warm_commands import wheresight
+import warm_commands
 from wheresight.errors import RunError
 from wheresight.runs.query import query
 from wheresight.runs.records import RECORD_SCHEMA, record_table
@@ -136,6 +137,9 @@ def test_a_part_that_was_changed_is_named(run: Path, tmp_path: Path) -> None:
         query(RunFolder(tmp_path / "run"), "SELECT 1")
     with pytest.raises(RunError, match="holds no run"):
         query(RunFolder(tmp_path / "nothing"), "SELECT 1")
+
+
+wheresight = partial(warm_commands.wheresight, COLUMNS="120")
 
 
 def test_the_command_prints_a_table_csv_and_json(run: Path) -> None:

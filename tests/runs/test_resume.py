@@ -24,7 +24,7 @@ ITEMS = 40  # four units an intervention
 
 def asked(out: Path, *more: str) -> list[str]:
     probe = ["probe", "--model", "pocket", "--out", str(out), "--items", str(ITEMS)]
-    return [*probe, "--grid", "2x2", "-i", "none", "-i", "bapa", "--replicates", "100", *more]
+    return [*probe, "-i", "none", "-i", "bapa", "--replicates", "100", *more]
 
 
 def command(out: Path, *more: str) -> list[str]:
@@ -51,8 +51,8 @@ def test_every_question_has_one_record(undisturbed: tuple[Path, pa.Table]) -> No
     )
     assert len(set(named)) == records.num_rows
     assert len(records["item"].unique()) == ITEMS
-    assert sorted(records["cell"].unique().to_pylist()) == list(range(4))
-    assert records.num_rows >= ITEMS * 4 * 2 * 2
+    assert sorted(records["cell"].unique().to_pylist()) == list(range(9))
+    assert records.num_rows >= ITEMS * 9 * 2 * 2
 
 
 def test_a_second_run_does_no_model_work(undisturbed: tuple[Path, pa.Table]) -> None:

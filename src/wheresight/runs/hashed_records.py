@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 
 import pyarrow as pa
 
-from wheresight.runs.parquet_bytes import to_bytes
+from wheresight.runs.parquet_bytes import digest, to_bytes
 from wheresight.runs.places import Place
 from wheresight.runs.store import RECORDS
 
@@ -15,7 +14,7 @@ from wheresight.runs.store import RECORDS
 def write_table(place: Place, stem: str, table: pa.Table) -> None:
     """Write a table so that it is all there or not at all."""
     data = to_bytes(table)
-    place.write(f"{RECORDS}/{stem}-{_sha(data)}.parquet", data)
+    place.write(f"{RECORDS}/{stem}-{digest(data)}.parquet", data)
 
 
 def files_of(place: Place, stem: str) -> Sequence[str]:
@@ -30,7 +29,7 @@ def files_of(place: Place, stem: str) -> Sequence[str]:
 
 def is_whole(name: str, data: bytes) -> bool:
     """Are these the bytes that a file was named for?"""
-    return _sha(data) == name.removesuffix(".parquet")[-16:]
+    return digest(data) == name.removesuffix(".parquet")[-16:]
 
 
 def find_whole(place: Place, stem: str) -> str | None:
@@ -40,7 +39,3 @@ def find_whole(place: Place, stem: str) -> str | None:
             return name
         place.move(name, f"{name}.damaged")
     return None
-
-
-def _sha(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()[:16]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -24,3 +26,8 @@ def from_bytes(data: bytes) -> pa.Table:
     # the process, whatever its exit code was to be. A command that refuses damaged records ends
     # right after it has read some.
     return pq.ParquetFile(pa.BufferReader(data)).read(use_threads=False)
+
+
+def digest(data: bytes) -> str:
+    """What a file of records is named for: the beginning of its bytes' SHA-256, 16 hex digits."""
+    return hashlib.sha256(data).hexdigest()[:16]

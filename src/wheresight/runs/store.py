@@ -25,7 +25,7 @@ import pyarrow as pa
 
 from wheresight.errors import RunError
 from wheresight.runs.overlap import without_overlap
-from wheresight.runs.parquet_bytes import from_bytes, to_bytes
+from wheresight.runs.parquet_bytes import digest, from_bytes, to_bytes
 from wheresight.runs.places import open_place
 from wheresight.runs.places.place import first_line
 from wheresight.runs.records import RECORD_SCHEMA, SCHEMA_VERSION
@@ -226,7 +226,7 @@ class RunFolder:
                 )
             schema = schema.with_metadata({**schema.metadata, _RUN_KEY: self._run.encode()})
         data = to_bytes(table.cast(schema))
-        self.place.write(f"{RECORDS}/{unit}-{_hash(data)}.parquet", data)
+        self.place.write(f"{RECORDS}/{unit}-{digest(data)}.parquet", data)
 
     def damaged(self, mine: Callable[[str], bool] = lambda unit: True) -> list[str]:
         """Parts whose bytes are not those that were written, now set aside as `*.damaged`.
@@ -236,7 +236,7 @@ class RunFolder:
         """
         bad = []
         for name, data in self._read_parts(lambda name: mine(_unit(name))):
-            if _hash(data) != _sha(name):
+            if digest(data) != _sha(name):
                 self.place.move(f"{RECORDS}/{name}", f"{RECORDS}/{name}.damaged")
                 bad.append(self.place.label(f"{RECORDS}/{name}"))
         return bad
@@ -257,7 +257,7 @@ class RunFolder:
         for name, data in self._read_parts():
             part = self.place.label(f"{RECORDS}/{name}")
             try:
-                if _hash(data) != _sha(name):
+                if digest(data) != _sha(name):
                     # Parquet's own checksums cover pages only, so a flipped bit in the footer
                     # would go unseen.
                     raise pa.ArrowInvalid("its bytes are not those that were written")
@@ -314,10 +314,6 @@ def _unit(part: str) -> str:
 
 def _sha(part: str) -> str:
     return part.removesuffix(".parquet").rpartition("-")[2]
-
-
-def _hash(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()[:16]
 
 
 def _short(value: Any) -> str:
